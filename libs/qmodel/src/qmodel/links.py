@@ -1,0 +1,114 @@
+"""Links: what the SMS asks of an NMS, what the NMS places, and how it says no."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from qmodel.ids import Id, Name
+from qmodel.nodeconfig import Purpose
+from qmodel.security import SecurityLevel
+from qmodel.topology import Pass
+
+Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Shape(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class LinkRequest(Shape):
+    """A link (or one operator's segment of it) between two nodes of the operator's topology.
+
+    `key_rate_bps` or `pair_rate_hz` is the sustained rate asked for; fidelity in [0, 1] is the least for
+    this segment alone; `max_latency_s` bounds its one-way classical delay. `metered` marks the one segment
+    whose endpoint is billed: it is the operator's end named first.
+    """
+
+    link_id: Id
+    a: Name
+    b: Name
+    purpose: Purpose = Purpose.KEYS
+    security_level: SecurityLevel
+    key_rate_bps: Rate = 0.0
+    pair_rate_hz: Rate = 0.0
+    min_fidelity: Annotated[float, Field(ge=0.25, le=1)]
+    max_latency_s: Annotated[float, Field(gt=0)]
+    swap_at_b: bool = Field(default=False, description="b is a border: join the segments there by a BSM")
+    metered: bool = True
+    avoid: tuple[str, ...] = Field(default=(), description="quantum links, conduits or nodes not to use")
+
+
+class LinkState(StrEnum):
+    """Life of a link at its NMS."""
+
+    HELD = "held"
+    """Placed, capacity claimed, nothing on any device."""
+    COMMITTING = "committing"
+    STABILIZING = "stabilizing"
+    UP = "up"
+    DOWN = "down"
+    RELEASED = "released"
+
+
+class Hop(Shape):
+    """One elementary pair distribution: a source at `source_node` and photons to both swap points or ends."""
+
+    ends: tuple[Name, Name]
+    source_node: Name
+    quantum_links: tuple[Name, ...]
+    loss_db: float
+    pair_rate_hz: float
+    werner: float
+
+
+class Placement(Shape):
+    """Where a link runs and what it is expected to give; every figure says for how much of the time.
+
+    `pair_rate_hz` and `key_rate_bps` are sustained averages: for a satellite they are already multiplied by
+    the share of time in which it passes. `why` is one sentence for a person.
+    """
+
+    link_id: Id
+    operator: Name
+    nodes: tuple[Name, ...]
+    quantum_links: tuple[Name, ...]
+    hops: tuple[Hop, ...]
+    swap_nodes: tuple[Name, ...] = ()
+    elements: tuple[Name, ...] = ()
+    fidelity: float
+    pair_rate_hz: float
+    key_rate_bps: float
+    latency_s: float
+    timing_links: tuple[Name, ...] = ()
+    timing_coherent: bool = Field(default=True, description="the timing route follows the photons' conduits")
+    visibility: Pass | None = None
+    settle_s: float = Field(default=0.0, description="domain time until its slowest laser has settled")
+    why: str = ""
+
+
+class Refusal(Shape):
+    """Why a link cannot be placed: the constraint that binds, where, and what would fit."""
+
+    link_id: Id
+    a: Name
+    b: Name
+    constraint: str = Field(description="capacity, fidelity, latency, key-rate, security, timing or path")
+    where: str | None = Field(default=None, description="the node or link that binds")
+    reason: str
+    would_fit: dict[str, float] = Field(default_factory=dict, description="e.g. key_rate_bps: 4800.0")
+
+
+class BorderOffer(Shape):
+    """What one operator offers from one of its nodes to one border, without showing its inside."""
+
+    operator: Name
+    node: Name
+    border: Name
+    pair_rate_hz: float
+    werner: float
+    latency_s: float
+    price_per_pair: str = Field(default="0", description="a decimal number, in the operators' currency")
+    visibility: Pass | None = None
