@@ -22,6 +22,8 @@ class Shape(BaseModel):
 class LinkRequest(Shape):
     """A link (or one operator's segment of it) between two nodes of the operator's topology.
 
+    A segment (`swap_at_b`) is bound by `pair_rate_hz`; its `key_rate_bps` is the whole link's, which only its
+    endpoint needs to know. The operator that owns border b configures the swap there; the other delivers.
     `key_rate_bps` or `pair_rate_hz` is the sustained rate asked for; fidelity in [0, 1] is the least for
     this segment alone; `max_latency_s` bounds its one-way classical delay. `metered` marks the one segment
     whose endpoint is billed: it is the operator's end named first.
@@ -37,6 +39,9 @@ class LinkRequest(Shape):
     min_fidelity: Annotated[float, Field(ge=0.25, le=1)]
     max_latency_s: Annotated[float, Field(gt=0)]
     swap_at_b: bool = Field(default=False, description="b is a border: join the segments there by a BSM")
+    handover: Name | None = Field(
+        default=None, description="quantum link by which the other operator's photons reach border b"
+    )
     metered: bool = True
     avoid: tuple[str, ...] = Field(default=(), description="quantum links, conduits or nodes not to use")
 
@@ -101,8 +106,20 @@ class Refusal(Shape):
     would_fit: dict[str, float] = Field(default_factory=dict, description="e.g. key_rate_bps: 4800.0")
 
 
+class Join(Shape):
+    """The swap that a border's owner can make there: success in (0, 1], Werner parameter, memories' T2."""
+
+    success: float
+    werner: float
+    t2_s: float
+
+
 class BorderOffer(Shape):
-    """What one operator offers from one of its nodes to one border, without showing its inside."""
+    """What one operator offers from one of its nodes to one border, without showing its inside.
+
+    `pair_rate_hz` is sustained: with `visibility` it is already multiplied by the share of time of the pass.
+    `swap_success` is the chance that all swaps inside the segment succeed; it is contained in the rate and
+    says how the segment waits together with another one."""
 
     operator: Name
     node: Name
@@ -110,5 +127,10 @@ class BorderOffer(Shape):
     pair_rate_hz: float
     werner: float
     latency_s: float
+    swap_success: float = 1.0
+    join: Join | None = Field(default=None, description="given by the operator that owns the border")
+    handover: Name | None = Field(
+        default=None, description="quantum link over which the photons reach a border of another operator"
+    )
     price_per_pair: str = Field(default="0", description="a decimal number, in the operators' currency")
     visibility: Pass | None = None

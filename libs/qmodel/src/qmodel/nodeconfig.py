@@ -24,9 +24,11 @@ class Role(StrEnum):
     ENDPOINT = "endpoint"
     """Detects photons of one port; the link ends here."""
     SOURCE = "source"
-    """Makes pairs, one photon to each of two ports; with one port the other photon stays at `detector`."""
+    """Makes pairs, one photon to each of two ports; with one port the other photon stays at `detector`, or,
+    if the source stands in a node that swaps, at `bsm`."""
     SWAP = "swap"
-    """Joins the pairs of two ports by a Bell-state measurement."""
+    """Joins the pairs of two ports by a Bell-state measurement. Both ports are named, towards either
+    neighbour of the route, even if one photon comes from a source in this very node."""
     SWITCH = "switch"
     """Passes photons from one port to the other."""
 
@@ -37,8 +39,9 @@ class Purpose(StrEnum):
 
 
 class Circuit(Target):
-    """One node's part in one link. `pair_rate_hz` is what the link may take here, `key_rate_bps` what its
-    endpoints may release; `metered` marks the one endpoint whose counter is billed."""
+    """One node's part in one link. `pair_rate_hz` is what the link may take here: the rate of the hop that it
+    serves, for a swap the higher one of its two. `key_rate_bps` is what its endpoints may release;
+    `metered` marks the one endpoint whose counter is billed."""
 
     link_id: Id
     role: Role

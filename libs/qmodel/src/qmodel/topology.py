@@ -212,25 +212,27 @@ def _duplicates(topology: Topology) -> Iterable[str]:
 
 def _dangling(topology: Topology) -> Iterable[str]:
     nodes = {node.id for node in topology.nodes}
+    yield from _loose_links(topology, nodes)
+    for index, classical in enumerate(topology.classical_links):
+        where = f"classical_links[{index}] {classical.id!r}"
+        yield from (f"{where}: no node {end!r}" for end in (classical.a, classical.b) if end not in nodes)
+    for index, node in enumerate(topology.nodes):
+        if node.operator == topology.operator and (node.element is None or node.ems is None):
+            yield f"nodes[{index}] {node.id!r}: an own node needs element and ems"
+
+
+def _loose_links(topology: Topology, nodes: set[str]) -> Iterable[str]:
     conduits = {conduit.id for conduit in topology.conduits}
     ports: set[tuple[str, str]] = set()
     for what in ("quantum_links", "timing_links"):
         for index, link in enumerate(getattr(topology, what)):
+            where = f"{what}[{index}] {link.id!r}"
             for end in (link.a, link.b):
                 if end.node not in nodes:
-                    yield f"{what}[{index}] {link.id!r}: no node {end.node!r}"
+                    yield f"{where}: no node {end.node!r}"
                 if (end.node, end.port) in ports:
-                    yield f"{what}[{index}] {link.id!r}: port {end.node}/{end.port} already has a link"
+                    yield f"{where}: port {end.node}/{end.port} already has a link"
                 ports.add((end.node, end.port))
             if link.a.node == link.b.node:
-                yield f"{what}[{index}] {link.id!r}: both ends at {link.a.node!r}"
-            for conduit in link.conduits:
-                if conduit not in conduits:
-                    yield f"{what}[{index}] {link.id!r}: no conduit {conduit!r}"
-    for index, classical in enumerate(topology.classical_links):
-        for node_id in (classical.a, classical.b):
-            if node_id not in nodes:
-                yield f"classical_links[{index}] {classical.id!r}: no node {node_id!r}"
-    for index, node in enumerate(topology.nodes):
-        if node.operator == topology.operator and (node.element is None or node.ems is None):
-            yield f"nodes[{index}] {node.id!r}: an own node needs element and ems"
+                yield f"{where}: both ends at {link.a.node!r}"
+            yield from (f"{where}: no conduit {name!r}" for name in link.conduits if name not in conduits)
