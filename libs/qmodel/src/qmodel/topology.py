@@ -6,6 +6,7 @@ There is no LLDP for photons, so this declaration is what the network is believe
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -202,6 +203,11 @@ class Topology(Declared):
 
 
 def _duplicates(topology: Topology) -> Iterable[str]:
+    yield from _duplicate_ids(topology)
+    yield from _duplicate_in_nodes(topology)
+
+
+def _duplicate_ids(topology: Topology) -> Iterable[str]:
     for what in ("conduits", "nodes", "quantum_links", "classical_links", "timing_links"):
         seen: set[str] = set()
         for index, item in enumerate(getattr(topology, what)):
@@ -210,12 +216,27 @@ def _duplicates(topology: Topology) -> Iterable[str]:
             seen.add(item.id)
 
 
+def _duplicate_in_nodes(topology: Topology) -> Iterable[str]:
+    for what in ("site", "element"):
+        owners: dict[str, str] = {}
+        for index, node in enumerate(topology.nodes):
+            name = getattr(node, what)
+            if name is not None and owners.setdefault(name, node.id) != node.id:
+                yield f"nodes[{index}] {node.id!r}: {what} {name!r} is that of {owners[name]!r} already"
+    for index, node in enumerate(topology.nodes):
+        for devices in (node.sources, node.bsms, node.detectors, node.memories):
+            repeated = Counter(device.id for device in devices) - Counter({device.id for device in devices})
+            yield from (f"nodes[{index}] {node.id!r}: device {name!r} occurs twice" for name in repeated)
+
+
 def _dangling(topology: Topology) -> Iterable[str]:
     nodes = {node.id for node in topology.nodes}
     yield from _loose_links(topology, nodes)
     for index, classical in enumerate(topology.classical_links):
         where = f"classical_links[{index}] {classical.id!r}"
         yield from (f"{where}: no node {end!r}" for end in (classical.a, classical.b) if end not in nodes)
+        if classical.a == classical.b:
+            yield f"{where}: both ends at {classical.a!r}"
     for index, node in enumerate(topology.nodes):
         if node.operator == topology.operator and (node.element is None or node.ems is None):
             yield f"nodes[{index}] {node.id!r}: an own node needs element and ems"
