@@ -1,0 +1,318 @@
+"""The datastores of one element: running, candidate, locks, and the confirmed commit (RFC 6241, 7 and 8.4).
+
+Running and a commit that awaits confirmation are durable before anybody sees them. A candidate and locks die
+with the process; a commit that was not confirmed is undone when the element starts again, as RFC 6241 wants
+of a reboot. Sessions are told apart by number; who they are is the protocol's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from lxml import etree
+
+from emulator.datastore.changes import Change, changes
+from emulator.datastore.durable import JsonFile
+from emulator.datastore.edit import edit, parse_config
+from emulator.datastore.errors import RpcError
+from emulator.datastore.schema import Schema
+from emulator.datastore.tree import Record
+from emulator.datastore.validation import Validator
+from emulator.datastore.xmlout import to_xml
+
+RUNNING = "running"
+CANDIDATE = "candidate"
+DEFAULT_CONFIRM_TIMEOUT_S = 600.0
+
+
+@dataclass(frozen=True)
+class Lock:
+    session_id: int
+    since: datetime
+
+
+@dataclass
+class Pending:
+    """A commit that awaits its confirmation: what to go back to, and who may confirm it."""
+
+    before: Record
+    session_id: int
+    persist_id: str | None
+    timer: asyncio.TimerHandle | None = None
+
+
+@dataclass(frozen=True)
+class ConfigChanged:
+    """Running has changed. `session_id` 0 is the element itself."""
+
+    old: Record
+    new: Record
+    session_id: int
+    edits: list[Change] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class ConfirmEvent:
+    """`event` is start, extend, complete, cancel or timeout (RFC 6470)."""
+
+    event: str
+    session_id: int
+    timeout_s: float | None = None
+
+
+Listener = Callable[[ConfigChanged | ConfirmEvent], None]
+DeviceCheck = Callable[[Record], None]
+
+
+class Datastores:
+    """One element's configuration. All methods belong to one event loop; those that write are coroutines and
+    take turns. Every refusal is an RpcError."""
+
+    def __init__(self, schema: Schema, validator: Validator, file: JsonFile, factory: Record) -> None:
+        self.schema = schema
+        self.running = factory
+        self.locks: dict[str, Lock] = {}
+        self.pending: Pending | None = None
+        self.listeners: list[Listener] = []
+        self.device_check: DeviceCheck = lambda tree: None
+        self._candidate: Record | None = None
+        self._validator = validator
+        self._valid: Record | None = None
+        self._file = file
+        self._factory = factory
+        self._writing = asyncio.Lock()
+        self._undoing: set[asyncio.Task[None]] = set()
+
+    @property
+    def candidate(self) -> Record:
+        return self.running if self._candidate is None else self._candidate
+
+    async def load(self) -> None:
+        """Takes up where the element stopped. A provisional commit is undone. If the factory's configuration
+        is another than last time (hardware came or went), what is new in it is merged in."""
+        stored = self._file.read()
+        if stored is None:
+            await self._save(self.running, None)
+            return
+        pending = stored.get("pending")
+        text = pending["before"] if pending else stored["running"]
+        running = self._parse(text)
+        if stored.get("factory") != self._xml(self._factory):
+            known = self._parse(stored["factory"]) if "factory" in stored else Record()
+            running = _upgraded(self.schema, running, known, self._factory)
+        self.running = running
+        await self._save(running, None)
+
+    async def close(self) -> None:
+        """Stops the timer; a pending commit stays on disk, to be undone at the next start."""
+        self._stop_timer()
+        for task in list(self._undoing):
+            await task
+
+    def of(self, name: str) -> Record:
+        """The tree of a configuration datastore (running, candidate, intended)."""
+        if name in (RUNNING, "intended"):
+            return self.running
+        if name == CANDIDATE:
+            return self.candidate
+        raise RpcError("invalid-value", f"there is no datastore {name}", layer="protocol")
+
+    def validate(self, tree: Record) -> None:
+        """YANG's rules, then what only this device knows."""
+        if tree is self._valid:
+            return
+        self._validator.validate(tree, self._valid)
+        self.device_check(tree)
+        if self._valid is None or tree is self.running:
+            self._valid = tree
+
+    # --- locks -------------------------------------------------------------------------------------------
+
+    def lock(self, name: str, session_id: int) -> None:
+        self.of(name)
+        held = self.locks.get(name)
+        if held is not None:
+            raise _locked("lock-denied", f"{name} is locked", held.session_id)
+        if name == CANDIDATE and self._candidate is not None:
+            raise _locked("lock-denied", "candidate has been modified and not committed or discarded", 0)
+        if name == RUNNING and self.pending is not None and self.pending.session_id != session_id:
+            raise _locked("lock-denied", "a confirmed commit is under way", self.pending.session_id)
+        self.locks[name] = Lock(session_id, datetime.now(UTC))
+
+    def unlock(self, name: str, session_id: int) -> None:
+        self.of(name)
+        held = self.locks.get(name)
+        if held is None or held.session_id != session_id:
+            raise RpcError("operation-failed", f"this session does not hold a lock on {name}")
+        del self.locks[name]
+        if name == CANDIDATE:
+            self._candidate = None
+
+    def require_access(self, name: str, session_id: int) -> None:
+        """Refuses (in-use) where another session holds the lock."""
+        held = self.locks.get(name)
+        if held is not None and held.session_id != session_id:
+            raise RpcError(
+                "in-use", f"{name} is locked by another session", layer="protocol",
+                info=(("session-id", str(held.session_id)),),
+            )  # fmt: skip
+
+    async def session_ended(self, session_id: int) -> None:
+        """Releases its locks (a locked candidate is discarded) and undoes its unconfirmed commit."""
+        for name in [name for name, lock in self.locks.items() if lock.session_id == session_id]:
+            self.unlock(name, session_id)
+        async with self._writing:
+            pending = self.pending
+            if pending is not None and pending.persist_id is None and pending.session_id == session_id:
+                await self._revert(pending, "cancel", session_id)
+
+    # --- candidate ---------------------------------------------------------------------------------------
+
+    def set_candidate(self, tree: Record, session_id: int) -> None:
+        self.require_access(CANDIDATE, session_id)
+        self._candidate = None if tree is self.running else tree
+
+    def discard(self, session_id: int) -> None:
+        self.require_access(CANDIDATE, session_id)
+        self._candidate = None
+
+    async def replace_running(self, tree: Record, session_id: int) -> None:
+        """Running becomes `tree` at once (copy-config); refused while a confirmed commit is under way."""
+        async with self._writing:
+            self.require_access(RUNNING, session_id)
+            if self.pending is not None:
+                raise RpcError("in-use", "a confirmed commit is under way", layer="protocol")
+            self.validate(tree)
+            await self._save(tree, None)
+            self._becomes(tree, session_id)
+
+    # --- commit ------------------------------------------------------------------------------------------
+
+    async def commit(
+        self,
+        session_id: int,
+        *,
+        confirmed: bool = False,
+        timeout_s: float = DEFAULT_CONFIRM_TIMEOUT_S,
+        persist: str | None = None,
+        persist_id: str | None = None,
+    ) -> None:
+        """The candidate becomes running. With `confirmed` it is undone after `timeout_s` unless confirmed;
+        `persist` lets it outlive its session and names it, `persist_id` names the one to confirm or extend."""
+        async with self._writing:
+            self.require_access(RUNNING, session_id)
+            self.require_access(CANDIDATE, session_id)
+            earlier = self._may_follow_up(session_id, persist_id)
+            tree = self.candidate
+            self.validate(tree)
+            if not confirmed:
+                await self._save(tree, None)
+                self._stop_timer()
+                self.pending = None
+                self._becomes(tree, session_id)
+                if earlier is not None:
+                    self._tell(ConfirmEvent("complete", session_id))
+                return
+            before = earlier.before if earlier is not None else self.running
+            name = persist if persist is not None else (earlier.persist_id if earlier is not None else None)
+            pending = Pending(before, session_id, name)
+            await self._save(tree, pending)
+            self._stop_timer()
+            self.pending = pending
+            loop = asyncio.get_running_loop()
+            pending.timer = loop.call_later(timeout_s, self._timed_out, pending)
+            self._becomes(tree, session_id)
+            self._tell(ConfirmEvent("start" if earlier is None else "extend", session_id, timeout_s))
+
+    async def cancel_commit(self, session_id: int, persist_id: str | None) -> None:
+        async with self._writing:
+            pending = self.pending
+            if pending is None:
+                raise RpcError("operation-failed", "no confirmed commit is under way", layer="protocol")
+            self._may_follow_up(session_id, persist_id)
+            await self._revert(pending, "cancel", session_id)
+
+    def _may_follow_up(self, session_id: int, persist_id: str | None) -> Pending | None:
+        """The pending commit that this request may confirm, extend or cancel."""
+        pending = self.pending
+        if pending is None:
+            if persist_id is not None:
+                raise RpcError("invalid-value", "no confirmed commit has this persist-id", layer="protocol")
+            return None
+        if pending.persist_id is not None and persist_id != pending.persist_id:
+            raise RpcError(
+                "invalid-value", "persist-id does not name the confirmed commit under way", layer="protocol"
+            )
+        if pending.persist_id is None and pending.session_id != session_id:
+            raise RpcError(
+                "in-use", "another session's confirmed commit is under way", layer="protocol",
+                info=(("session-id", str(pending.session_id)),),
+            )  # fmt: skip
+        return pending
+
+    def _timed_out(self, pending: Pending) -> None:
+        async def undo() -> None:
+            async with self._writing:
+                if self.pending is pending:
+                    await self._revert(pending, "timeout", 0)
+
+        task = asyncio.get_running_loop().create_task(undo())
+        self._undoing.add(task)
+        task.add_done_callback(self._undoing.discard)
+
+    async def _revert(self, pending: Pending, event: str, session_id: int) -> None:
+        await self._save(pending.before, None)
+        self._stop_timer()
+        self.pending = None
+        self._becomes(pending.before, session_id, keep_candidate=True)
+        self._tell(ConfirmEvent(event, session_id))
+
+    def _stop_timer(self) -> None:
+        if self.pending is not None and self.pending.timer is not None:
+            self.pending.timer.cancel()
+
+    def _becomes(self, tree: Record, session_id: int, *, keep_candidate: bool = False) -> None:
+        old, self.running = self.running, tree
+        self._valid = tree
+        if not keep_candidate or self._candidate is tree:
+            self._candidate = None
+        if old is not tree and old != tree:
+            self._tell(ConfigChanged(old, tree, session_id, changes(self.schema, old, tree)))
+
+    def _tell(self, event: ConfigChanged | ConfirmEvent) -> None:
+        for listener in self.listeners:
+            listener(event)
+
+    # --- disk --------------------------------------------------------------------------------------------
+
+    async def _save(self, running: Record, pending: Pending | None) -> None:
+        document: dict[str, object] = {
+            "version": 1,
+            "factory": self._xml(self._factory),
+            "running": self._xml(running),
+        }
+        if pending is not None:
+            document["pending"] = {"before": self._xml(pending.before), "persist_id": pending.persist_id}
+        await self._file.write(document)
+
+    def _xml(self, tree: Record) -> str:
+        return to_xml(self.schema.root, tree)
+
+    def _parse(self, text: str) -> Record:
+        return parse_config(self.schema, etree.fromstring(f"<config>{text}</config>"))
+
+
+def _upgraded(schema: Schema, running: Record, known: Record, factory: Record) -> Record:
+    """`running` with what `factory` has and `known` (the factory's configuration before) has not."""
+    news = [change.target for change in changes(schema, known, factory) if change.operation == "create"]
+    if not news:
+        return running
+    wanted = etree.fromstring(f"<config>{to_xml(schema.root, factory)}</config>")
+    return edit(schema, running, wanted, "merge")
+
+
+def _locked(tag: str, message: str, session_id: int) -> RpcError:
+    return RpcError(tag, message, layer="protocol", info=(("session-id", str(session_id)),))
