@@ -10,20 +10,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from qcommit.desk import Desk
 from qcommit.device import Action, Seen, next_action
-from qcommit.machine import Change, Heard, Level, Limits, Member, Phase, Resumed, Told
+from qcommit.machine import Change, Heard, Level, Limits, Member, Phase
 from qcommit.runner import Runner
 from qmodel.contracts.commit import Outcome, Verb, Vote
 
-LIMITS = Limits(
-    validate_s=0.2,
-    provision_s=0.2,
-    settle_s=0.05,
-    margin_s=0.0,
-    doubt_s=0.2,
-    first_retry_s=0.001,
-    last_retry_s=0.01,
-)
+LIMITS = {
+    level: Limits(
+        validate_s=patience_s,
+        provision_s=patience_s,
+        settle_s=patience_s,
+        margin_s=0.0,
+        doubt_s=patience_s,
+        first_retry_s=0.001,
+        last_retry_s=0.01,
+    )
+    for level, patience_s in ((Level.ROOT, 0.4), (Level.MIDDLE, 0.2), (Level.LEAF, 0.1))
+}
 
 
 @dataclass
@@ -97,18 +101,27 @@ class Devices:
 
 
 class Node:
-    """One service: its runner, rows and live changes, told by its parent."""
+    """One service: its desk and rows, told by its parent."""
 
     def __init__(self, level: Level, members: tuple[str, ...], below: Devices | Peers) -> None:
         self.rows = Rows()
-        self.runner = Runner(self.rows, below, asyncio.get_running_loop().time, LIMITS)
-        self.change = Change(
-            "c", level, 1, tuple(map(Member, members)), None if level is Level.ROOT else "up"
-        )
+        self.epoch = 1
+        clock = asyncio.get_running_loop().time
+        self.desk = Desk(Runner(self.rows, below, clock, LIMITS[level]), self.load, lambda: self.epoch)
+        planned = Change("c", level, 1, tuple(map(Member, members)), None if level is Level.ROOT else "up")
+        if level is not Level.LEAF:
+            self.rows.rows["c"] = planned
+        self.desk.open(planned)
 
-    async def told(self, verb: Verb) -> tuple[Vote | None, float | None]:
-        self.change, vote = await self.runner.perform(self.change, Told(verb))
-        return vote, self.change.expires_at_s
+    async def load(self, change_id: str) -> Change | None:
+        return self.rows.rows.get(change_id)
+
+    async def told(self, verb: Verb) -> tuple[Change | None, Vote | None]:
+        return await self.desk.told("c", verb)
+
+    @property
+    def change(self) -> Change:
+        return self.rows.rows["c"]
 
 
 class Peers:
@@ -116,8 +129,8 @@ class Peers:
         self.nodes = nodes
 
     async def tell(self, change: Change, member: str, verb: Verb) -> Heard:
-        vote, expires_at_s = await self.nodes[member].told(verb)
-        return Heard(member, verb, vote, expires_at_s=expires_at_s)
+        below, vote = await self.nodes[member].told(verb)
+        return Heard(member, verb, vote, expires_at_s=below.expires_at_s if below else None)
 
     async def ask_parent(self, change: Change) -> Outcome:
         return Outcome.UNDECIDED
@@ -139,7 +152,7 @@ BEFORE_DECISION = (Action.STAGE, Action.PROVISION)
 async def test_a_change_reaches_every_device() -> None:
     devices = {n: Device() for n in "abcd"}
     root = tree(devices)
-    assert (await root.told(Verb.VALIDATE))[0] is Vote.CONFIRMED
+    assert (await root.told(Verb.VALIDATE))[1] is Vote.CONFIRMED
     assert {d.running for d in devices.values()} == {"target"}
     assert not any(d.provisional for d in devices.values())
 
@@ -160,11 +173,11 @@ async def test_a_device_lost_after_the_decision_is_unknown_and_later_carried_for
     devices = {n: Device() for n in "abcd"}
     devices["d"].faults = {Action.CONFIRM: Seen.UNREACHABLE, Action.APPLY: Seen.UNREACHABLE}
     root = tree(devices)
-    assert (await root.told(Verb.VALIDATE))[0] is Vote.UNKNOWN
+    assert (await root.told(Verb.VALIDATE))[1] is Vote.UNKNOWN
     assert root.change.phase is Phase.COMMITTED
     devices["d"].faults = {}
     devices["d"].running, devices["d"].provisional = "before", False
-    assert (await root.told(Verb.CONFIRM))[0] is Vote.CONFIRMED
+    assert (await root.told(Verb.CONFIRM))[1] is Vote.CONFIRMED
     assert {d.running for d in devices.values()} == {"target"}
 
 
@@ -189,14 +202,14 @@ def test_a_change_is_everywhere_or_nowhere(
     async def scenario() -> None:
         devices = {n: Device(faults.get(n, {})) for n in "abcd"}
         root = tree(devices)
-        root.rows.rows["c"] = root.change
         root.rows.fail_at = crash_at
         try:
             await root.told(Verb.VALIDATE)
         except RuntimeError:
             for device in devices.values():
                 device.faults = {}
-            root.change, _ = await root.runner.perform(root.rows.rows["c"], Resumed(2))
+            root.epoch = 2
+            await root.desk.resume("c")
         assert root.change.phase.final
         expected = "target" if root.change.phase is Phase.COMMITTED else "before"
         assert {d.running for d in devices.values()} == {expected}

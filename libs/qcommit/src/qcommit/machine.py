@@ -107,8 +107,10 @@ class Member:
 
 @dataclass(frozen=True)
 class Change:
-    """One change at one level. `parent` is who decides (None at the root); `asked` is the parent's verb
-    that waits for an answer; `refusal` and `refused_where` say why it aborts."""
+    """One change at one level. `parent` is who decides (None at the root); `refusal` and `refused_where` say
+    why it aborts. `provision_epoch` is the epoch under which provisioning was first sent: after a takeover
+    devices still hold that persist-id.
+    """
 
     change_id: str
     level: Level
@@ -120,11 +122,12 @@ class Change:
     deadline_s: float = 0.0
     refusal: str | None = None
     refused_where: str | None = None
+    provision_epoch: int | None = None
 
     @property
     def persist_id(self) -> str:
         """The id under which devices hold the provisional configuration."""
-        return f"{self.change_id}.{self.epoch}"
+        return f"{self.change_id}.{self.provision_epoch or self.epoch}"
 
     @property
     def expires_at_s(self) -> float | None:
@@ -406,7 +409,11 @@ def _enter(change: Change, phase: Phase, now_s: float, limits: Limits) -> Step:
         for m in change.members
     )
     change = replace(
-        change, phase=phase, members=members, deadline_s=now_s + patience_s.get(phase, limits.settle_s)
+        change,
+        phase=phase,
+        members=members,
+        deadline_s=now_s + patience_s.get(phase, limits.settle_s),
+        provision_epoch=(change.provision_epoch or change.epoch) if sending else change.provision_epoch,
     )
     durable = (phase is Phase.CONFIRMING and change.level is Level.ROOT) or (
         phase is Phase.PROVISIONING and change.level is Level.LEAF

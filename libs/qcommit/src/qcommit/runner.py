@@ -62,30 +62,37 @@ class Runner:
         self._now_s = now_s
         self.limits = limits
 
-    async def perform(self, change: Change, happened: Input) -> tuple[Change, Vote | None]:
+    async def perform(
+        self, change: Change, happened: Input, interrupts: asyncio.Queue[Input] | None = None
+    ) -> tuple[Change, Vote | None]:
         """Work on the change until the verb under way is answered, or nothing is left to wait for.
 
         Returns the change as it now stands and the answer (None: nothing to answer yet, try again later).
-        At the root one call runs from plan to end. An error of the log stops the work where it is; the
-        durable row says how it goes on.
+        At the root one call runs from plan to end. What comes in by `interrupts` meanwhile (the parent calls
+        it off) is taken at once. An error of the log stops the work where it is; the durable row says how it
+        goes on.
         """
         flight = _Flight()
+        interruption = asyncio.create_task((interrupts or asyncio.Queue()).get())
         try:
             change = await self._advance(change, happened, flight)
             while flight.answer is None and flight.tasks:
                 patience_s = max(0.0, change.deadline_s - self._now_s())
-                done, flight.tasks = await asyncio.wait(
-                    flight.tasks, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED
+                done, _ = await asyncio.wait(
+                    {*flight.tasks, interruption}, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED
                 )
+                flight.tasks -= done
                 for task in done:
                     change = await self._advance(change, task.result(), flight)
+                if interruption in done and interrupts is not None:
+                    interruption = asyncio.create_task(interrupts.get())
                 if not done:
                     change = await self._advance(change, Tick(), flight)
             return change, flight.answer
         finally:
-            for task in flight.tasks:
+            for task in (*flight.tasks, interruption):
                 task.cancel()
-            await asyncio.gather(*flight.tasks, return_exceptions=True)
+            await asyncio.gather(*flight.tasks, interruption, return_exceptions=True)
 
     async def _advance(self, change: Change, happened: Input, flight: _Flight) -> Change:
         change, effects = step(change, happened, self._now_s(), self.limits)

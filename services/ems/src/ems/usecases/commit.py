@@ -1,0 +1,200 @@
+"""An EMS's part in the network-wide commit: the leaf of the tree, where verbs become device operations.
+
+`worker` hands in what the NMS asks (`CommitAtEms`); `qcommit.desk` keeps the change, this module is its log
+and its members. What to do to a device is decided by `qcommit.device.next_action` from what was *seen* on
+it, never from what it answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ems.ports import DeviceHands, ParentLine, Store
+from qcommit.desk import Desk
+from qcommit.device import Action, Seen, next_action
+from qcommit.machine import Change, Heard, Level, Limits, Member, Phase
+from qcommit.runner import Runner
+from qmodel.contracts.commit import CommitAtEms, CommitReply, MemberReport, Outcome, Verb, Vote
+from qmodel.nodeconfig import NodeConfig
+
+_MAX_ACTIONS = 8
+
+
+@dataclass
+class Plan:
+    """What one change wants of each element, and what each was before. `durable` once its row exists."""
+
+    targets: dict[str, NodeConfig]
+    before: dict[str, NodeConfig] = field(default_factory=dict)
+    durable: bool = False
+    elapsed_s: dict[str, float] = field(default_factory=dict)
+
+
+class DeviceCommit:
+    """Log and members of the leaf's runner. One per process; `epoch` is this process's own."""
+
+    def __init__(
+        self,
+        store: Store,
+        hands: DeviceHands,
+        parents: ParentLine,
+        *,
+        now_s: Callable[[], float],
+        epoch: Callable[[], int],
+        limits: Limits,
+    ) -> None:
+        self._store = store
+        self._hands = hands
+        self._parents = parents
+        self._now_s = now_s
+        self._epoch = epoch
+        self._plans: dict[str, Plan] = {}
+        self._taken: dict[str, str] = {}
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self.desk = Desk(Runner(self, self, now_s, limits), self._load, epoch)
+
+    async def handle(self, request: CommitAtEms) -> CommitReply:
+        """Answer one verb of the NMS; asked again, answer with where the change stands."""
+        if request.verb is Verb.VALIDATE and not self.desk.knows(request.change_id):
+            refused = await self._open(request)
+            if refused is not None:
+                return refused
+        change, vote = await self.desk.told(request.change_id, request.verb)
+        if change is None:
+            vote = Vote.ABORTED if request.verb is Verb.ABORT else Vote.REFUSED
+            return CommitReply(
+                change_id=request.change_id, vote=vote, detail="this EMS knows no such change"
+            )
+        return self._reply(change, vote or Vote.UNKNOWN)
+
+    async def resume(self) -> None:
+        """After a start: take up every change that its rows say has not ended."""
+        for change_id in await self._store.unfinished_changes():
+            await self.desk.resume(change_id)
+
+    async def _open(self, request: CommitAtEms) -> CommitReply | None:
+        """Plan the change, or say why not: an element not ours, or busy with another change."""
+        elements = sorted(request.targets)
+        if await self._store.stored_change(request.change_id) is not None:
+            return None
+        unmanaged = await self._store.unmanaged(elements)
+        if unmanaged:
+            element, why = next(iter(unmanaged.items()))
+            return CommitReply(change_id=request.change_id, vote=Vote.REFUSED, detail=why, where=element)
+        held = {e: self._taken[e] for e in elements if e in self._taken}
+        held |= await self._store.claimed(request.change_id, elements)
+        if held:
+            element, holder = next(iter(held.items()))
+            detail = f"{element} is busy with change {holder}"
+            return CommitReply(change_id=request.change_id, vote=Vote.BUSY, detail=detail, where=element)
+        self._taken |= dict.fromkeys(elements, request.change_id)
+        self._plans[request.change_id] = Plan({e: t.normalized() for e, t in request.targets.items()})
+        self.desk.open(
+            Change(
+                change_id=request.change_id,
+                level=Level.LEAF,
+                epoch=self._epoch(),
+                members=tuple(Member(element) for element in elements),
+                parent=request.coordinator,
+                confirm_timeout_s=request.confirm_timeout_s,
+            )
+        )
+        return None
+
+    def _reply(self, change: Change, vote: Vote) -> CommitReply:
+        elapsed = self._plans[change.change_id].elapsed_s if change.change_id in self._plans else {}
+        return CommitReply(
+            change_id=change.change_id,
+            vote=vote,
+            expires_at_s=change.expires_at_s,
+            detail=change.refusal,
+            where=change.refused_where,
+            members=tuple(
+                MemberReport(
+                    member=m.name,
+                    vote=m.vote or Vote.UNKNOWN,
+                    detail=m.detail,
+                    where=m.where,
+                    elapsed_s=elapsed.get(m.name, 0.0),
+                )
+                for m in change.members
+            ),
+        )
+
+    # Log of the runner.
+
+    async def save(self, change: Change) -> None:
+        plan = self._plans[change.change_id]
+        if plan.durable:
+            await self._store.save_change(change, plan.targets)
+        elif change.phase is not Phase.ABORTED:
+            await self._store.insert_change(change, plan.targets, plan.before)
+            plan.durable = True
+        if change.phase.final:
+            self._forget(change)
+
+    def _forget(self, change: Change) -> None:
+        self._taken = {e: holder for e, holder in self._taken.items() if holder != change.change_id}
+        if not change.unknown:
+            self._plans.pop(change.change_id, None)
+
+    async def _load(self, change_id: str) -> Change | None:
+        stored = await self._store.stored_change(change_id)
+        if stored is None:
+            return None
+        if stored.change.phase.final and not stored.change.unknown:
+            return stored.change
+        self._plans[change_id] = Plan(stored.targets, stored.before, durable=True)
+        return stored.change
+
+    # Members of the runner.
+
+    async def tell(self, change: Change, member: str, verb: Verb) -> Heard:
+        started_s = time.monotonic()
+        plan = self._plans[change.change_id]
+        async with self._locks[member]:
+            heard = await self._drive(change, plan, member, verb)
+        plan.elapsed_s[member] = time.monotonic() - started_s
+        return heard
+
+    async def ask_parent(self, change: Change) -> Outcome:
+        if change.parent is None:
+            return Outcome.UNDECIDED
+        return await self._parents.outcome(change.parent, change.change_id)
+
+    async def _drive(self, change: Change, plan: Plan, element: str, verb: Verb) -> Heard:
+        row = next(m for m in change.members if m.name == element)
+        sent_at_s = row.sent_at_s
+        done: tuple[tuple[Action, Seen], ...] = ()
+        detail = where = None
+        for _ in range(_MAX_ACTIONS):
+            step = next_action(
+                verb,
+                done,
+                staged=self._hands.staged(element, change.change_id),
+                sent=row.sent_at_s is not None,
+            )
+            if not isinstance(step, Action):
+                expires_at_s = None if sent_at_s is None else sent_at_s + change.confirm_timeout_s
+                return Heard(element, verb, step, expires_at_s, detail, where)
+            if step is Action.PROVISION:
+                sent_at_s = self._now_s()
+            sight = await self._hands.act(
+                element,
+                step,
+                change_id=change.change_id,
+                persist_id=change.persist_id,
+                timeout_s=change.confirm_timeout_s,
+                target=plan.targets[element],
+                before=plan.before.get(element),
+            )
+            if sight.before is not None:
+                plan.before.setdefault(element, sight.before)
+            if sight.detail is not None:
+                detail, where = sight.detail, sight.where or element
+            done = (*done, (step, sight.seen))
+        return Heard(element, verb, None, detail=f"gave up after {_MAX_ACTIONS} operations", where=element)
