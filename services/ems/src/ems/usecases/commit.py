@@ -13,12 +13,15 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ems.ports import DeviceHands, ParentLine, Store
+from ems.domain.quantum_node import snapshot_of
+from ems.domain.snapshot import Snapshot
+from ems.ports import CommitStore, DeviceHands, Order, ParentLine
 from qcommit.desk import Desk
 from qcommit.device import Action, Seen, next_action
 from qcommit.machine import Change, Heard, Level, Limits, Member, Phase
 from qcommit.runner import Runner
 from qmodel.contracts.commit import CommitAtEms, CommitReply, MemberReport, Outcome, Verb, Vote
+from qmodel.errors import Invalid
 from qmodel.nodeconfig import NodeConfig
 
 _MAX_ACTIONS = 8
@@ -29,9 +32,16 @@ class Plan:
     """What one change wants of each element, and what each was before. `durable` once its row exists."""
 
     targets: dict[str, NodeConfig]
-    before: dict[str, NodeConfig] = field(default_factory=dict)
+    snapshots: dict[str, Snapshot]
+    before: dict[str, Snapshot] = field(default_factory=dict)
     durable: bool = False
     elapsed_s: dict[str, float] = field(default_factory=dict)
+
+
+def _plan(targets: dict[str, NodeConfig]) -> Plan:
+    """Raises Invalid for a target that no device could hold."""
+    normalized = {element: target.normalized() for element, target in targets.items()}
+    return Plan(normalized, {element: snapshot_of(target) for element, target in normalized.items()})
 
 
 class DeviceCommit:
@@ -39,7 +49,7 @@ class DeviceCommit:
 
     def __init__(
         self,
-        store: Store,
+        store: CommitStore,
         hands: DeviceHands,
         parents: ParentLine,
         *,
@@ -66,9 +76,7 @@ class DeviceCommit:
         change, vote = await self.desk.told(request.change_id, request.verb)
         if change is None:
             vote = Vote.ABORTED if request.verb is Verb.ABORT else Vote.REFUSED
-            return CommitReply(
-                change_id=request.change_id, vote=vote, detail="this EMS knows no such change"
-            )
+            return CommitReply(change_id=request.change_id, vote=vote, detail="this EMS knows no such change")
         return self._reply(change, vote or Vote.UNKNOWN)
 
     async def resume(self) -> None:
@@ -91,8 +99,13 @@ class DeviceCommit:
             element, holder = next(iter(held.items()))
             detail = f"{element} is busy with change {holder}"
             return CommitReply(change_id=request.change_id, vote=Vote.BUSY, detail=detail, where=element)
+        try:
+            self._plans[request.change_id] = _plan(request.targets)
+        except Invalid as error:
+            return CommitReply(
+                change_id=request.change_id, vote=Vote.REFUSED, detail=error.detail, where=error.where
+            )
         self._taken |= dict.fromkeys(elements, request.change_id)
-        self._plans[request.change_id] = Plan({e: t.normalized() for e, t in request.targets.items()})
         self.desk.open(
             Change(
                 change_id=request.change_id,
@@ -148,7 +161,9 @@ class DeviceCommit:
             return None
         if stored.change.phase.final and not stored.change.unknown:
             return stored.change
-        self._plans[change_id] = Plan(stored.targets, stored.before, durable=True)
+        plan = _plan(stored.targets)
+        plan.before, plan.durable = stored.before, True
+        self._plans[change_id] = plan
         return stored.change
 
     # Members of the runner.
@@ -183,17 +198,16 @@ class DeviceCommit:
                 return Heard(element, verb, step, expires_at_s, detail, where)
             if step is Action.PROVISION:
                 sent_at_s = self._now_s()
-            sight = await self._hands.act(
-                element,
-                step,
+            order = Order(
                 change_id=change.change_id,
                 persist_id=change.persist_id,
-                timeout_s=change.confirm_timeout_s,
-                target=plan.targets[element],
+                confirm_timeout_s=change.confirm_timeout_s,
+                target=plan.snapshots[element],
                 before=plan.before.get(element),
             )
-            if sight.before is not None:
-                plan.before.setdefault(element, sight.before)
+            sight = await self._hands.act(element, step, order)
+            if step in (Action.STAGE, Action.READ) and sight.running is not None and sent_at_s is None:
+                plan.before[element] = sight.running
             if sight.detail is not None:
                 detail, where = sight.detail, sight.where or element
             done = (*done, (step, sight.seen))

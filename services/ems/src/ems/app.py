@@ -1,0 +1,67 @@
+"""Constructs an EMS: the only place where its parts meet."""
+
+from __future__ import annotations
+
+import time
+from importlib.resources import files
+
+from qkit.service import Kit, Service, run
+
+from ems import worker
+from ems.adapters.fleet import Fleet
+from ems.adapters.netconf.adapter import NetconfAdapter
+from ems.adapters.netconf.exchange import Limits
+from ems.adapters.vault import Vault
+from ems.api import router
+from ems.settings import EmsSettings
+from ems.store import EmsStore
+from ems.usecases.commit import DeviceCommit
+from ems.usecases.device import Devices
+from ems.usecases.observe import Observer
+from qcommit.machine import Limits as CommitLimits
+
+LIMITS = CommitLimits(validate_s=12.0, provision_s=15.0, settle_s=12.0, doubt_s=15.0)
+"""Of the leaf: shorter than those of the NMS above, so that an answer is back before it is given up."""
+
+
+async def build(kit: Kit[EmsSettings]) -> Service:
+    settings = kit.settings
+    store = EmsStore(kit.db_worker, Vault.from_settings(settings.credentials_key, settings.state_dir))
+    adapter = NetconfAdapter(Limits(login_s=settings.login_limit_s, rpc_s=settings.rpc_limit_s))
+    fleet = Fleet(adapter, store, at_once=settings.devices_at_once)
+    commit = DeviceCommit(
+        store,
+        fleet,
+        worker.NmsLine(kit.bus),
+        now_s=time.time,
+        epoch=lambda: kit.lease.epoch,
+        limits=LIMITS,
+    )
+    worker.serve(kit.bus, commit)
+
+    def observer(element: str) -> Observer:
+        return Observer(
+            element,
+            fleet,
+            store,
+            store,
+            now=kit.clock.now,
+            poll_s=settings.poll_s,
+            silence_s=settings.unreachable_after_s,
+        )
+
+    roster = worker.Roster(store, observer)
+
+    async def tend() -> None:
+        await worker.tend(commit)
+
+    return Service(
+        "Bellweave EMS",
+        routers=[router(Devices(store, adapter, fleet), store, roster.notify)],
+        background=[tend, roster.run],
+        on_stop=[commit.desk.close, fleet.close],
+    )
+
+
+def main() -> None:
+    run(EmsSettings(), build, migrations=files("ems") / "migrations")

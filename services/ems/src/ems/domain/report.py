@@ -1,0 +1,117 @@
+"""What is new in a reading of a device, against what was told before: readiness, usage, alarms.
+
+Pure. The store reads `Told`, asks one of these functions, writes the `Report` and emits its events, all in
+one transaction, so that nothing is told twice and no counted bit is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from ems.domain.observation import ActiveAlarm, Operational, UsageCounter
+from qmodel.contracts.ems import CircuitReadiness, ElementReadiness, PerceivedSeverity, UsageCounted
+
+_FIDELITY_STEP = 0.01
+HEARTBEAT = ("element", "heartbeat-lost")
+
+
+@dataclass(frozen=True)
+class Told:
+    """What was last told of an element. `marks` are (link, boot id) → (counted so far, domain time), `alarms`
+    the active ones, (resource, type) → (severity, text)."""
+
+    reachable: bool | None = None
+    circuits: tuple[CircuitReadiness, ...] = ()
+    marks: dict[tuple[str, str], tuple[int, datetime]] = field(default_factory=dict)
+    alarms: dict[tuple[str, str], tuple[PerceivedSeverity, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is to be stored and told. Empty parts mean: nothing new."""
+
+    at: datetime
+    readiness: ElementReadiness | None = None
+    usage: tuple[UsageCounted, ...] = ()
+    alarms: tuple[ActiveAlarm, ...] = ()
+    performance: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def empty(self) -> bool:
+        return not (self.readiness or self.usage or self.alarms or self.performance)
+
+
+def of_reading(
+    element: str, told: Told, seen: Operational, at: datetime, *, with_alarms: bool, with_samples: bool
+) -> Report:
+    """What a reading adds. `with_alarms` False leaves alarms alone (a notification overtook the reading);
+    `with_samples` False leaves out performance values."""
+    usage, anomalies = _usage(element, told, seen.counters, at)
+    alarms = (*_alarms(told, seen.alarms, at), *anomalies) if with_alarms else ()
+    readiness = None
+    if told.reachable is not True or _differs(told.circuits, seen.circuits):
+        readiness = ElementReadiness(element=element, reachable=True, circuits=seen.circuits)
+    return Report(at, readiness, usage, alarms, seen.performance if with_samples else {})
+
+
+def of_silence(element: str, told: Told, reason: str, at: datetime) -> Report:
+    """What it means that a device does not answer: what it does is unknown, not stopped."""
+    if told.reachable is False:
+        return Report(at)
+    alarm = ActiveAlarm(*HEARTBEAT, PerceivedSeverity.MAJOR, f"no answer: {reason}", at)
+    readiness = ElementReadiness(element=element, reachable=False, circuits=told.circuits)
+    return Report(at, readiness, alarms=(alarm,))
+
+
+def of_alarm(alarm: ActiveAlarm, at: datetime) -> Report:
+    return Report(at, alarms=(alarm,))
+
+
+def _differs(before: Iterable[CircuitReadiness], now: Iterable[CircuitReadiness]) -> bool:
+    old, new = {c.link_id: c for c in before}, {c.link_id: c for c in now}
+    return old.keys() != new.keys() or any(
+        (old[link].ready, old[link].reason) != (new[link].ready, new[link].reason)
+        or abs((old[link].fidelity or 0.0) - (new[link].fidelity or 0.0)) > _FIDELITY_STEP
+        for link in new
+    )
+
+
+def _usage(
+    element: str, told: Told, counters: Iterable[UsageCounter], at: datetime
+) -> tuple[tuple[UsageCounted, ...], tuple[ActiveAlarm, ...]]:
+    usage, anomalies = [], []
+    for counter in counters:
+        if not counter.metered:
+            continue
+        counted, since = told.marks.get((counter.link_id, counter.boot_id), (0, at))
+        if counter.count < counted:
+            text = f"counter went back from {counted} to {counter.count}"
+            anomalies.append(
+                ActiveAlarm(f"link/{counter.link_id}", "counter-anomaly", PerceivedSeverity.MAJOR, text, at)
+            )
+        elif counter.count > counted:
+            usage.append(
+                UsageCounted(
+                    element=element,
+                    link_id=counter.link_id,
+                    unit=counter.unit,
+                    boot_id=counter.boot_id,
+                    from_count=counted,
+                    to_count=counter.count,
+                    period_start=since,
+                    period_end=at,
+                )
+            )
+    return tuple(usage), tuple(anomalies)
+
+
+def _alarms(told: Told, active: Iterable[ActiveAlarm], at: datetime) -> Iterable[ActiveAlarm]:
+    """What is new or has changed, and a clear for whatever is not active any more."""
+    now = {(alarm.resource, alarm.alarm_type): alarm for alarm in active}
+    for key, alarm in now.items():
+        if told.alarms.get(key) != (alarm.severity, alarm.text):
+            yield alarm
+    for resource, alarm_type in sorted(told.alarms.keys() - now.keys()):
+        yield ActiveAlarm(resource, alarm_type, PerceivedSeverity.CLEARED, "", at)
