@@ -250,7 +250,7 @@ def _told(change: Change, verb: Verb, now_s: float, limits: Limits) -> Step:
     if phase in _BEGINS_FROM.get(verb, ()):
         return _enter(change, _PHASE_OF_VERB[verb], now_s, limits)
     if verb is Verb.ABORT and change.outcome is Outcome.UNDECIDED:
-        return _abort(change, "called off", None, now_s, limits)
+        return _abort(change, None, None, now_s, limits)
     if change.unknown and (verb, phase) in (
         (Verb.CONFIRM, Phase.COMMITTED),
         (Verb.ABORT, Phase.ABORTED),
@@ -378,7 +378,7 @@ def _resumed(change: Change, now_s: float, limits: Limits) -> Step:
     return change, (Save(), AskParent())
 
 
-def _abort(change: Change, reason: str, where: str | None, now_s: float, limits: Limits) -> Step:
+def _abort(change: Change, reason: str | None, where: str | None, now_s: float, limits: Limits) -> Step:
     return _enter(
         replace(change, refusal=change.refusal or reason, refused_where=change.refused_where or where),
         Phase.ABORTING,
