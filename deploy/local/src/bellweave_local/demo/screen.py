@@ -1,4 +1,4 @@
-"""How the demo looks: headings, tables and the commit's tree. It knows the APIs' shapes, and calls nothing."""
+"""How the demo looks: headings, tables and the commit's tree. Knows the APIs' shapes, calls nothing."""
 
 from __future__ import annotations
 
