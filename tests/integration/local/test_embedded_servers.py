@@ -13,6 +13,7 @@ import psutil
 import psycopg
 import pytest
 import redis
+from nats.aio.client import Client
 
 from bellweave_local.process import StartFailed
 from bellweave_local.servers import NatsServer, NatsUser, PostgresServer, RedisServer, temporary
@@ -94,7 +95,7 @@ async def test_nats_user_may_do_only_what_is_allowed() -> None:
 
 
 async def test_nats_refuses_a_wrong_password(nats_server: NatsServer) -> None:
-    client = nats.NATS()
+    client = Client()
     with pytest.raises(nats.errors.Error, match="Authorization"):
         await client.connect(nats_server.url, user="tests", password="wrong", allow_reconnect=False)
     await client.close()

@@ -46,6 +46,7 @@ class Part(ABC):
 
     name: str
     kind: Kind
+    log: Path
     needs: tuple[str, ...] = ()
     settle: Callable[[], Awaitable[None]]
 
@@ -75,6 +76,9 @@ class ServerPart(Part):
     shown: Callable[[], str]
     settle: Callable[[], Awaitable[None]] = nothing
     kind: Kind = "server"
+
+    def __post_init__(self) -> None:
+        self.log = self.server.log
 
     @property
     def address(self) -> str:

@@ -14,14 +14,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
+import psycopg
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from bellweave_local.deployment import Deployment, Instance
-from bellweave_local.issuer.app import AUDIENCE, CLIENT_ID
-from bellweave_local.issuer.store import LOCAL_ACCOUNTS, write_accounts
+from bellweave_local.issuer.store import AUDIENCE, CLIENT_ID, LOCAL_ACCOUNTS, write_accounts
 from bellweave_local.parts import Elsewhere, EmulatorPart, HttpPart, Part, ServerPart
 from bellweave_local.servers import NatsServer, NatsUser, PostgresServer, RedisServer
 from bellweave_local.servers.base import script
@@ -38,7 +38,7 @@ from bellweave_local.state import (
 from qkit.migrations import ROLES, prepare_database
 from qkit.streams import ensure_streams
 from qkit.wiring import nats_permissions, peers_of
-from qmodel.errors import Invalid
+from qmodel.errors import Invalid, Unavailable
 
 BUS_ADMIN = "admin"
 FOUNDATION = ("postgres", "nats")
@@ -107,7 +107,10 @@ class _Builder:
 
     async def _prepare(self, admin_url: str, instance: Instance) -> None:
         passwords = {role: self.state.secret(f"database/{instance.name}/{role}") for role in ROLES}
-        urls = await prepare_database(admin_url, instance.database, passwords)
+        try:
+            urls = await prepare_database(admin_url, instance.database, passwords)
+        except psycopg.Error as error:
+            raise Unavailable(f"PostgreSQL would not make {instance.database}: {error}") from error
         self.stack.databases[instance.name] = DatabaseStatus(
             owner=urls.owner, api=urls.api, worker=urls.worker
         )
@@ -268,7 +271,8 @@ def element_login(directory: Path) -> Path:
 
 def _without_login(url: str) -> str:
     """The URL without user and password, fit to be shown. Raises Invalid when it is no URL."""
-    parsed = urlsplit(url)
-    if not parsed.scheme:
-        raise Invalid(f"an address in the settings must be a URL, not {url!r}")
-    return urlunsplit(parsed._replace(netloc=parsed.netloc.rpartition("@")[2]))
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        raise Invalid("an address in the settings must be a URL, such as nats://host:4222")
+    authority = rest.partition("/")[0]
+    return f"{scheme}://{rest[authority.rfind('@') + 1 :]}"

@@ -160,7 +160,7 @@ class StateDir:
             status = Status.model_validate_json((self.root / "status.json").read_text())
         except FileNotFoundError:
             return None
-        if self.is_running() or status.phase == "stopped":
+        if self.is_running or status.phase == "stopped":
             return status
         gone = [
             process if process.state == "external" else process.model_copy(update=_GONE)
@@ -175,15 +175,23 @@ class StateDir:
             deadline_s = time.monotonic() + LOCK_PATIENCE_S
             while not (got := _try_lock(lock, fcntl.LOCK_EX)) and time.monotonic() < deadline_s:
                 time.sleep(0.05)  # somebody may only be asking whether it is held
+            if got:
+                lock.truncate(0)
+                lock.write(str(os.getpid()))
+                lock.flush()
             yield got
 
-    def is_running(self) -> bool:
-        """Whether a supervisor holds this stack."""
+    def supervisor_pid(self) -> int | None:
+        """The process that supervises this stack now; None when nobody does."""
         try:
             with (self.root / "supervisor.lock").open() as lock:
-                return not _try_lock(lock, fcntl.LOCK_SH)
+                return None if _try_lock(lock, fcntl.LOCK_SH) else int(lock.read() or 0) or None
         except FileNotFoundError:
-            return False
+            return None
+
+    @property
+    def is_running(self) -> bool:
+        return self.supervisor_pid() is not None
 
     def secret(self, name: str) -> str:
         """A random secret of 256 bits, URL-safe base64, that stays the same for this stack."""

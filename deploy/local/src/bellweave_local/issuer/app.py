@@ -11,11 +11,9 @@ import jwt
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from bellweave_local.issuer.store import Account, Accounts, SigningKey
+from bellweave_local.issuer.store import AUDIENCE, CLIENT_ID, Account, Accounts, SigningKey
 from qmodel.ids import new_id
 
-CLIENT_ID = "bellweave"
-AUDIENCE = "bellweave"
 TOKEN_LIFE_S = 3600
 MAX_FORM_BYTES = 10_000
 MAX_CHECKS_AT_ONCE = 2  # each takes 16 MiB and some 50 ms

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import shutil
@@ -19,6 +20,7 @@ from bellweave_local.servers.identity import is_reachable, unprivileged
 
 START_LIMIT_S = 60.0
 SOCKET_PATH_LIMIT = 100  # sun_path holds 104 to 108 bytes
+LONGEST_SOCKET_NAME = ".s.PGSQL.5432.lock"
 
 
 class EmbeddedServer(ABC):
@@ -27,6 +29,7 @@ class EmbeddedServer(ABC):
 
     def __init__(self, home: Path) -> None:
         self.home = home
+        self.log = home / "server.log"
         self._child: Child | None = None
 
     @abstractmethod
@@ -61,12 +64,26 @@ class EmbeddedServer(ABC):
         if self._child is not None:
             self._child.stop()
             self._child = None
+        self.tidy()
 
     def kill(self) -> None:
         """End it as a crash would."""
         if self._child is not None:
             self._child.kill()
             self._child = None
+
+    def socket_directory(self) -> Path:
+        """In the home; a short private one elsewhere when that path is too long for a socket's address."""
+        inside = self.home / "run"
+        if len(str(inside / LONGEST_SOCKET_NAME)) <= SOCKET_PATH_LIMIT:
+            return inside
+        digest = hashlib.sha256(str(self.home).encode()).hexdigest()[:16]
+        return reachable_temporary_directory() / f"bellweave-{digest}"
+
+    def tidy(self) -> None:
+        """Remove what lies outside the home; it is made again at the next start."""
+        if self.socket_directory().parent != self.home:
+            shutil.rmtree(self.socket_directory(), ignore_errors=True)
 
     def __enter__(self) -> Self:
         self.start()

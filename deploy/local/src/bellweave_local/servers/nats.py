@@ -79,7 +79,7 @@ class NatsServer(EmbeddedServer):
     def command(self) -> Command:
         return Command(
             argv=(str(script("nats-server")), "--config", str(self._config_file)),
-            log=self.home / "nats-server.log",
+            log=self.log,
             env=dict(os.environ),
             cwd=self.home,
         )

@@ -19,12 +19,7 @@ from urllib.parse import quote
 import psutil
 
 from bellweave_local.process import Command, StartFailed
-from bellweave_local.servers.base import (
-    SOCKET_PATH_LIMIT,
-    EmbeddedServer,
-    package_directory,
-    reachable_temporary_directory,
-)
+from bellweave_local.servers.base import EmbeddedServer, package_directory
 from bellweave_local.servers.identity import is_reachable, unprivileged
 
 VERSION = "18"
@@ -68,7 +63,6 @@ class PostgresServer(EmbeddedServer):
         self.durable = durable
         self._identity = unprivileged()
         self._data = home / "data"
-        self._log = home / "postgres.log"
         self._password_file = home / "superuser.password"
 
     def url(self, database: str = "postgres", *, user: str = SUPERUSER, password: str | None = None) -> str:
@@ -83,13 +77,13 @@ class PostgresServer(EmbeddedServer):
         return f"postgresql:///?{self._place()}"
 
     def _place(self) -> str:
-        return f"host={quote(str(self._socket_directory()), safe='')}&port={PORT}"
+        return f"host={quote(str(self.socket_directory()), safe='')}&port={PORT}"
 
     def prepare(self) -> None:
         self.home.mkdir(mode=0o711, parents=True, exist_ok=True)
         if not is_reachable(self.home, self._identity):
             raise StartFailed(f"the user that runs PostgreSQL cannot enter {self.home}")
-        self._own(self._socket_directory())
+        self._own(self.socket_directory())
         if (self._data / "PG_VERSION").exists():
             found = (self._data / "PG_VERSION").read_text().strip()
             if found != VERSION:
@@ -99,7 +93,7 @@ class PostgresServer(EmbeddedServer):
             self._initialize()
 
     def command(self) -> Command:
-        settings = {**SETTINGS, "unix_socket_directories": str(self._socket_directory())}
+        settings = {**SETTINGS, "unix_socket_directories": str(self.socket_directory())}
         if not self.durable:
             settings |= FLEETING
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
@@ -112,7 +106,7 @@ class PostgresServer(EmbeddedServer):
                 str(PORT),
                 *options,
             ),
-            log=self._log,
+            log=self.log,
             env=self._environment(),
             cwd=self.home,
             identity=self._identity,
@@ -179,14 +173,6 @@ class PostgresServer(EmbeddedServer):
                 _copy(installed / part, partial / part)
             partial.rename(laid)
         return laid
-
-    def _socket_directory(self) -> Path:
-        """In the home; a short private one elsewhere when that path is too long for a socket's address."""
-        inside = self.home / "run"
-        if len(str(inside / f".s.PGSQL.{PORT}")) <= SOCKET_PATH_LIMIT:
-            return inside
-        digest = hashlib.sha256(str(self.home).encode()).hexdigest()[:16]
-        return reachable_temporary_directory() / f"bellweave-{digest}"
 
     def _own(self, directory: Path) -> None:
         """Make a directory that only the user who runs PostgreSQL may enter."""

