@@ -7,21 +7,21 @@ from __future__ import annotations
 
 from lxml import etree
 
-from emulator.datastore.schema import Kind, Node, Schema
+from emulator.datastore.schema import Kind, Node
 from emulator.datastore.tree import Record, Rows, Value, key_of
 
 
-def top_level_names(schema: Schema, filter_element: etree._Element) -> set[str]:
+def top_level_names(root: Node, filter_element: etree._Element) -> set[str]:
     """The top-level data nodes that a filter may select: nobody needs to compute the others."""
     names: set[str] = set()
     for element in _elements(filter_element):
-        names.update(child.iname for child in _named(schema.root, element))
+        names.update(child.iname for child in _named(root, element))
     return names
 
 
-def select(schema: Schema, tree: Record, filter_element: etree._Element) -> Record:
-    """What the filter selects of `tree`."""
-    return _select_members(schema.root, tree, list(_elements(filter_element))) or Record()
+def select(root: Node, tree: Record, filter_element: etree._Element) -> Record:
+    """What the filter selects of `tree`, whose top-level nodes are the children of `root`."""
+    return _select_members(root, tree, _elements(filter_element)) or Record()
 
 
 def _select_members(node: Node, value: Record, filters: list[etree._Element]) -> Record | None:

@@ -73,7 +73,8 @@ class Node:
 
 
 class Schema:
-    """A module set, its compiled data nodes under `root`, and its notifications by instance name."""
+    """A module set, its compiled data nodes under `root`, and its notifications under
+    `notifications`."""
 
     def __init__(self, modules: Iterable[YangModule], folders: Sequence[Path]) -> None:
         """Raises what yangson raises where the modules are not consistent."""
@@ -84,7 +85,7 @@ class Schema:
         self.namespaces = Namespaces({module.name: module.namespace for module in self.modules})
         self.root = Node("", "", "", "/", Kind.ROOT, yang=self.model.schema)
         self._compile(self.root, self.model.schema)
-        self.notifications: dict[str, Node] = {}
+        self.notifications = Node("", "", "", "/", Kind.ROOT, yang=self.model.schema)
         for child in self.model.schema.children:
             if isinstance(child, NotificationNode):
                 self._compile_notification(child)
@@ -100,9 +101,10 @@ class Schema:
         return None
 
     def _compile_notification(self, yang: Any) -> None:
-        node = self._node(yang, self.root)
+        node = self._node(yang, self.notifications)
         self._compile(node, yang)
-        self.notifications[node.iname] = node
+        self.notifications.children[node.iname] = node
+        self.notifications.by_tag[node.tag] = node
 
     def _compile(self, node: Node, yang: Any) -> None:
         found: list[tuple[Node, tuple[tuple[int, int], ...]]] = []

@@ -8,6 +8,7 @@ of a reboot. Sessions are told apart by number; who they are is the protocol's b
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,6 +23,8 @@ from emulator.datastore.schema import Schema
 from emulator.datastore.tree import Record
 from emulator.datastore.validation import Validator
 from emulator.datastore.xmlout import to_xml
+
+_log = logging.getLogger(__name__)
 
 RUNNING = "running"
 CANDIDATE = "candidate"
@@ -80,7 +83,8 @@ class Datastores:
         self.device_check: DeviceCheck = lambda tree: None
         self._candidate: Record | None = None
         self._validator = validator
-        self._valid: Record | None = None
+        self._valid: Record | None = None  # what running is, where it is known to be valid
+        self._checked: Record | None = None  # what was found valid last
         self._file = file
         self._factory = factory
         self._writing = asyncio.Lock()
@@ -95,6 +99,8 @@ class Datastores:
         is another than last time (hardware came or went), what is new in it is merged in."""
         stored = self._file.read()
         if stored is None:
+            self.validate(self.running)
+            self._valid = self.running
             await self._save(self.running, None)
             return
         pending = stored.get("pending")
@@ -104,6 +110,11 @@ class Datastores:
             known = self._parse(stored["factory"]) if "factory" in stored else Record()
             running = _upgraded(self.schema, running, known, self._factory)
         self.running = running
+        try:
+            self.validate(running)
+            self._valid = running
+        except RpcError as error:  # its hardware has gone: it keeps its word, and refuses until it is mended
+            _log.warning("stored configuration is not valid any more: %s", error)
         await self._save(running, None)
 
     async def close(self) -> None:
@@ -122,12 +133,11 @@ class Datastores:
 
     def validate(self, tree: Record) -> None:
         """YANG's rules, then what only this device knows."""
-        if tree is self._valid:
+        if tree is self._valid or tree is self._checked:
             return
         self._validator.validate(tree, self._valid)
         self.device_check(tree)
-        if self._valid is None or tree is self.running:
-            self._valid = tree
+        self._checked = tree
 
     # --- locks -------------------------------------------------------------------------------------------
 
@@ -179,16 +189,6 @@ class Datastores:
         self.require_access(CANDIDATE, session_id)
         self._candidate = None
 
-    async def replace_running(self, tree: Record, session_id: int) -> None:
-        """Running becomes `tree` at once (copy-config); refused while a confirmed commit is under way."""
-        async with self._writing:
-            self.require_access(RUNNING, session_id)
-            if self.pending is not None:
-                raise RpcError("in-use", "a confirmed commit is under way", layer="protocol")
-            self.validate(tree)
-            await self._save(tree, None)
-            self._becomes(tree, session_id)
-
     # --- commit ------------------------------------------------------------------------------------------
 
     async def commit(
@@ -200,8 +200,9 @@ class Datastores:
         persist: str | None = None,
         persist_id: str | None = None,
     ) -> None:
-        """The candidate becomes running. With `confirmed` it is undone after `timeout_s` unless confirmed;
-        `persist` lets it outlive its session and names it, `persist_id` names the one to confirm or extend."""
+        """The candidate becomes running. With `confirmed` it is undone after `timeout_s` unless confirmed.
+
+        `persist` names it and lets it outlive its session; `persist_id` is the one to confirm or extend."""
         async with self._writing:
             self.require_access(RUNNING, session_id)
             self.require_access(CANDIDATE, session_id)
@@ -267,17 +268,17 @@ class Datastores:
         await self._save(pending.before, None)
         self._stop_timer()
         self.pending = None
-        self._becomes(pending.before, session_id, keep_candidate=True)
+        self._becomes(pending.before, session_id)
         self._tell(ConfirmEvent(event, session_id))
 
     def _stop_timer(self) -> None:
         if self.pending is not None and self.pending.timer is not None:
             self.pending.timer.cancel()
 
-    def _becomes(self, tree: Record, session_id: int, *, keep_candidate: bool = False) -> None:
+    def _becomes(self, tree: Record, session_id: int) -> None:
         old, self.running = self.running, tree
         self._valid = tree
-        if not keep_candidate or self._candidate is tree:
+        if self._candidate is tree:  # not what somebody has edited meanwhile
             self._candidate = None
         if old is not tree and old != tree:
             self._tell(ConfigChanged(old, tree, session_id, changes(self.schema, old, tree)))

@@ -26,8 +26,8 @@ class Record(ObjectValue):
 
     timestamp = _NEVER
 
-    def __init__(self, members: Any = (), _timestamp: object = None) -> None:
-        dict.__init__(self, members)
+    def __init__(self, members: Any = (), /, **named: Any) -> None:
+        dict.__init__(self, members, **named)
 
     def copy(self) -> Record:
         return Record(self)
@@ -43,7 +43,7 @@ class Rows(ArrayValue):
 
     timestamp = _NEVER
 
-    def __init__(self, entries: Any = (), _timestamp: object = None) -> None:
+    def __init__(self, entries: Any = (), /) -> None:
         list.__init__(self, entries)
 
     def copy(self) -> Rows:

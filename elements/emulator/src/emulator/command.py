@@ -1,0 +1,139 @@
+"""`bellweave-element`: serve a network of emulated elements, and reach into one that runs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import asyncssh
+import typer
+import uvloop
+
+from emulator.control import ask_control
+from emulator.faults import OPERATIONS, Action
+from emulator.netconf.server import Access
+from emulator.network import NetworkSettings, serve_network
+from qmodel.clock import DomainClock
+from qmodel.errors import BellweaveError
+from qmodel.topology_file import load_topology
+
+StateDir = Annotated[Path, typer.Option("--state", help="folder of the network's state")]
+
+
+def network(
+    topology: Annotated[list[Path], typer.Option(help="topology file; may be given several times")],
+    state: StateDir,
+    authorized_key: Annotated[Path, typer.Option(help="public key file (OpenSSH) of who may log in")],
+    clock_origin: Annotated[float, typer.Option(help="domain clock: real time at which both agree, s")] = 0.0,
+    clock_scale: Annotated[float, typer.Option(min=0.001, help="domain clock: how many times faster")] = 1.0,
+    host: Annotated[str, typer.Option(help="address to listen at")] = "127.0.0.1",
+    port_base: Annotated[int, typer.Option(min=0, max=65535, help="first port; 0 takes free ones")] = 0,
+    user: Annotated[str, typer.Option(help="user that may log in")] = "admin",
+) -> None:
+    """Serve an element for every own node of the topologies, until SIGTERM or SIGINT."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("asyncssh").setLevel(logging.ERROR)
+    try:
+        topologies = [load_topology(path) for path in topology]
+        keys = frozenset(key.public_data for key in _public_keys(authorized_key))
+        clock = DomainClock(clock_origin, clock_scale, time.time)
+        settings = NetworkSettings(Access(user, keys), host, port_base)
+        uvloop.run(_serve(topologies, state, clock, settings))
+    except (BellweaveError, OSError, ValueError) as error:
+        _fail(error)
+
+
+async def _serve(topologies: list[Any], state: Path, clock: DomainClock, settings: NetworkSettings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with serve_network(topologies, state, clock, settings) as running:
+        listed = state / "elements.json"
+        typer.echo(f"ready: {len(running.elements)} elements on {settings.host}, listed in {listed}")
+        sys.stdout.flush()
+        await stop.wait()
+
+
+def cut(
+    name: Annotated[str, typer.Argument(help="link, operator/link, or conduit")], state: StateDir
+) -> None:
+    """Cut a fibre, or all fibres of a conduit."""
+    _ask(state, {"do": "cut", "name": name})
+
+
+def splice(
+    name: Annotated[str, typer.Argument(help="link, operator/link, or conduit")], state: StateDir
+) -> None:
+    """Mend what was cut."""
+    _ask(state, {"do": "splice", "name": name})
+
+
+def fault(
+    element: Annotated[str, typer.Argument(help="the element that shall misbehave")],
+    state: StateDir,
+    on: Annotated[str, typer.Option(help=f"operation: {', '.join(sorted(OPERATIONS))}")],
+    action: Annotated[Action, typer.Option(help="what it does instead")],
+    count: Annotated[int | None, typer.Option(min=1, help="how many times; until cleared if absent")] = None,
+) -> None:
+    """Make one element refuse, hang, hang up, lose its reply or lie."""
+    _ask(state, {"do": "fault", "element": element, "on": on, "action": action.value, "count": count})
+
+
+def clear_faults(
+    state: StateDir, element: Annotated[str | None, typer.Argument(help="one element; all if absent")] = None
+) -> None:
+    """Let elements behave again."""
+    _ask(state, {"do": "clear-faults", "element": element})
+
+
+def show(state: StateDir) -> None:
+    """Links, cuts and faults of a running network, as JSON."""
+    _ask(state, {"do": "show"})
+
+
+def _public_keys(path: Path) -> list[asyncssh.SSHKey]:
+    """The keys of a file with one or more public keys, a line each. Raises ValueError if there is none."""
+    try:
+        keys = asyncssh.read_public_key_list(path)
+    except asyncssh.KeyImportError as error:
+        raise ValueError(f"{path}: {error}") from None
+    if not keys:
+        raise ValueError(f"{path} holds no public key")
+    return list(keys)
+
+
+def _ask(state: Path, request: dict[str, Any]) -> None:
+    try:
+        result = asyncio.run(ask_control(state, request))
+    except BellweaveError as error:
+        _fail(error)
+    else:
+        typer.echo(json.dumps(result, indent=2))
+
+
+def _fail(error: Exception) -> None:
+    detail = error.detail if isinstance(error, BellweaveError) else str(error)
+    typer.echo(f"bellweave-element: {detail}", err=True)
+    raise typer.Exit(1)
+
+
+def main() -> None:
+    """The entry point."""
+    app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
+    for name, function in (
+        ("network", network),
+        ("cut", cut),
+        ("splice", splice),
+        ("fault", fault),
+        ("clear-faults", clear_faults),
+        ("show", show),
+    ):
+        app.command(name)(function)
+    app()

@@ -1,0 +1,90 @@
+"""What a whole link gives now: the chain's physics under its limits, the drift, and the passes.
+
+The one place where the emulator turns physics into rates; the functions are those that placement predicts
+with, so that only the world can make a difference.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from emulator.world.chain import Chain
+from emulator.world.drift import residual_rotation_deg, rotation_werner
+from qmodel.chains import chain_performance
+from qmodel.entanglement import fidelity
+from qmodel.nodeconfig import Purpose
+from qmodel.secretkey import secret_key_rate_bps
+from qmodel.topology import Pass
+
+
+@dataclass(frozen=True)
+class LinkPerformance:
+    """`pair_rate_hz` and `key_rate_bps` are what the link can give; fidelity in [0.25, 1]."""
+
+    pair_rate_hz: float
+    werner: float
+    key_rate_bps: float
+
+    @property
+    def fidelity(self) -> float:
+        return fidelity(self.werner)
+
+
+def link_performance(chain: Chain, purpose: Purpose, now_s: float) -> LinkPerformance:
+    """What `chain` gives at `now_s`.
+
+    Over a satellite, a link for keys gives its sustained average all the time, since between passes keys
+    come from the stores that passes fill; a link for pairs gives its whole rate, during passes only (see
+    `light_s`). Limits of the circuits are sustained averages in both cases.
+    """
+    duty = min((window.duty for window in chain.passes), default=1.0)
+    hops = []
+    for hop, limit_hz in zip(chain.hops, chain.hop_limits_hz, strict=True):
+        if purpose is Purpose.KEYS:
+            hops.append(hop.scaled(duty).limited_to(limit_hz))
+        else:
+            hops.append(hop.limited_to(limit_hz / duty))
+    given = chain_performance(hops, chain.swaps)
+    rotation_deg = sum(residual_rotation_deg(node, now_s) for node in (chain.nodes[0], chain.nodes[-1]))
+    werner = given.werner * rotation_werner(rotation_deg)
+    return LinkPerformance(given.pair_rate_hz, werner, secret_key_rate_bps(given.pair_rate_hz, werner))
+
+
+def next_light_s(passes: Iterable[Pass], now_s: float) -> float:
+    """How long until all passes are open at once, in seconds; 0 if they are. Looks 1000 passes ahead and
+    gives infinity beyond."""
+    windows = tuple(passes)
+    at_s = now_s
+    for _ in range(1000):
+        closed = [window for window in windows if not window.open_at(at_s)]
+        if not closed:
+            return at_s - now_s
+        at_s = max(window.next_start_s(at_s) for window in closed)
+        at_s = math.nextafter(at_s, math.inf) if not closed[0].open_at(at_s) else at_s
+    return math.inf
+
+
+def light_s(passes: Iterable[Pass], from_s: float, to_s: float) -> float:
+    """For how many seconds between the two times all passes are open. Beyond 1000 changes of a pass the rest
+    is taken as their mean."""
+    windows = tuple(passes)
+    if not windows:
+        return max(0.0, to_s - from_s)
+    lit_s, at_s = 0.0, from_s
+    for _ in range(1000):
+        if at_s >= to_s:
+            return lit_s
+        until_s = min(to_s, *(_next_change_s(window, at_s) for window in windows))
+        if all(window.open_at((at_s + until_s) / 2.0) for window in windows):
+            lit_s += until_s - at_s
+        at_s = until_s
+    return lit_s + (to_s - at_s) * min(window.duty for window in windows)
+
+
+def _next_change_s(window: Pass, now_s: float) -> float:
+    """The next time at which the pass opens or closes, strictly later."""
+    into_s = (now_s - window.offset_s) % window.period_s
+    ahead_s = window.duration_s - into_s if into_s < window.duration_s else window.period_s - into_s
+    return max(now_s + ahead_s, math.nextafter(now_s, math.inf))
