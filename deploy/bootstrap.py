@@ -38,19 +38,21 @@ def main(arguments: list[str]) -> int:
         if arguments[:1] == ["uv"]:
             command = [str(find_uv()), *arguments[1:]]
             return subprocess.run(command, cwd=ROOT, env=uv_environment(), check=False).returncode
-        wanted = fingerprint()
-        if STAMP.is_file() and STAMP.read_text() == wanted:
-            STAMP.touch()
-            return 0
+        wanted = (fingerprint(BOOTSTRAP_LOCK, REQUIREMENTS_LOCK), fingerprint(*projects()))
+        present = tuple(STAMP.read_text().split()) if STAMP.is_file() else ("", "")
         begun_s = time.monotonic()
         try:
-            install(find_uv())
+            if wanted[0] != present[0]:
+                install_dependencies(find_uv())
+            if wanted != present:
+                install_members(find_uv())
         except subprocess.CalledProcessError as error:
             return fail(f"{Path(error.cmd[0]).name} stopped with exit code {error.returncode}; see above")
         except subprocess.TimeoutExpired as error:
             return fail(f"{Path(error.cmd[0]).name} took longer than {STEP_LIMIT_S} s")
-        STAMP.write_text(wanted)
-        say(f"done in {time.monotonic() - begun_s:.0f} s")
+        STAMP.write_text("\n".join(wanted))
+        if wanted != present:
+            say(f"done in {time.monotonic() - begun_s:.0f} s")
     return 0
 
 
@@ -59,28 +61,36 @@ def members() -> list[Path]:
     return sorted(path for path in found if (path / "pyproject.toml").is_file())
 
 
-def fingerprint() -> str:
-    """What the environment was made from; another one means that it must be made again."""
+def projects() -> list[Path]:
+    return [member / "pyproject.toml" for member in members()]
+
+
+def fingerprint(*files: Path) -> str:
+    """What a part of the environment was made from; another one means that it must be made again."""
     digest = hashlib.sha256(f"{sys.version} {ROOT}".encode())
-    projects = [member / "pyproject.toml" for member in members()]
-    for path in (Path(__file__), BOOTSTRAP_LOCK, REQUIREMENTS_LOCK, *projects):
+    for path in (Path(__file__), *files):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
-def install(uv: Path) -> None:
+def install_dependencies(uv: Path) -> None:
     env = uv_environment()
     python = VENV / "bin" / "python"
+    STAMP.unlink(missing_ok=True)
     if not same_python(python):
         say(f"virtual environment with Python {sys.version.split()[0]}")
         run(uv, "venv", "--quiet", "--clear", "--python", base_python(), VENV, env=env)
-    STAMP.unlink(missing_ok=True)
     say("dependencies, each checked against its hash")
     wheels_only = ("--require-hashes", "--only-binary", ":all:")
     run(uv, "pip", "sync", "--python", python, *wheels_only, REQUIREMENTS_LOCK, env=env)
+
+
+def install_members(uv: Path) -> None:
+    """The workspace's own packages, linked; their build backend is part of uv, so nothing is fetched."""
     say("the workspace's own packages")
     editable = [part for member in members() for part in ("--editable", str(member))]
-    run(uv, "pip", "install", "--quiet", "--python", python, "--no-deps", "--offline", *editable, env=env)
+    python = ("--python", VENV / "bin" / "python")
+    run(uv, "pip", "install", "--quiet", *python, "--no-deps", "--offline", *editable, env=uv_environment())
 
 
 def same_python(python: Path) -> bool:

@@ -168,8 +168,8 @@ class EmulatorPart(Part):
     def elements(self) -> list[ElementStatus]:
         """The devices that it serves now; none while it starts."""
         try:
-            listed = json.loads((self.home / "elements.json").read_text())
-        except (FileNotFoundError, ValueError):
+            listed = json.loads((self.home / "elements.json").read_text())["elements"]
+        except FileNotFoundError:
             return []
         login = {"private_key": str(self.private_key)}
         return [ElementStatus.model_validate({**element, **login}) for element in listed]

@@ -19,7 +19,6 @@ import httpx
 
 from bellweave_local.state import ElementStatus, Status
 from qmodel.errors import Internal, Unauthenticated
-from qmodel.topology import Topology
 from qmodel.topology_file import load_topology
 
 REQUEST_LIMIT_S = 60.0
@@ -62,10 +61,10 @@ def seed(status: Status) -> Iterator[str]:
         if operator is None or billing is None:
             yield "not seeded: the issuer is elsewhere and no tokens are given"
             return
-        apis = status.apis
-        yield from seed_devices({n: Door(client, u, operator) for n, u in apis.items()}, status)
-        yield from seed_topologies({n: Door(client, u, operator) for n, u in apis.items()}, status)
-        for name, base in apis.items():
+        doors = {name: Door(client, base, operator) for name, base in status.apis.items()}
+        yield from seed_devices(doors, status)
+        yield from seed_topologies(doors, status)
+        for name, base in status.apis.items():
             if name.startswith("bms."):
                 yield from seed_customers(Door(client, base, billing))
 
@@ -88,17 +87,11 @@ def token(client: httpx.Client, status: Status, user: str, variable: str) -> str
 
 
 def seed_devices(doors: Mapping[str, Door], status: Status) -> Iterator[str]:
-    """Each emulated device to the EMS that its topology names."""
-    managed_by = {
-        node.element: f"ems.{node.ems}" if "." not in node.ems else node.ems
-        for topology in read_topologies(status)
-        for node in topology.nodes
-        if node.element is not None and node.ems is not None
-    }
+    """Each emulated device to its EMS."""
 
     def add(element: ElementStatus) -> str | None:
-        ems = managed_by.get(element.name)
-        if ems is None or ems not in doors:
+        ems = f"ems.{element.ems}"
+        if ems not in doors:
             return None
         device = {
             "name": element.name,
@@ -119,16 +112,13 @@ def seed_devices(doors: Mapping[str, Door], status: Status) -> Iterator[str]:
 
 def seed_topologies(doors: Mapping[str, Door], status: Status) -> Iterator[str]:
     """Each declared network to its operator's NMS, which is named after the operator."""
-    for path, topology in zip(status.topologies, read_topologies(status), strict=True):
+    for path in map(Path, status.topologies):
+        topology = load_topology(path)
         door = doors.get(f"nms.{topology.operator}")
         if door is not None:
             yaml_type = {"Content-Type": "application/yaml"}
-            door.send("PUT", "/topology", content=Path(path).read_bytes(), headers=yaml_type)
+            door.send("PUT", "/topology", content=path.read_bytes(), headers=yaml_type)
             yield f"nms.{topology.operator}: {len(topology.nodes)} nodes, {len(topology.quantum_links)} links"
-
-
-def read_topologies(status: Status) -> list[Topology]:
-    return [load_topology(Path(path)) for path in status.topologies]
 
 
 def seed_customers(door: Door) -> Iterator[str]:

@@ -71,8 +71,8 @@ class ElementStatus(BaseModel):
     user: str
     private_key: str = Field(description="path of the client key, OpenSSH format")
     host_key: str = Field(description="the server's public key, one OpenSSH line")
-    operator: str | None = None
-    ems: str | None = None
+    operator: str
+    ems: str = Field(description="the EMS instance that its topology names, such as `north`")
 
 
 class DatabaseStatus(BaseModel):
