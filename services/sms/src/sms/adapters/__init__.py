@@ -1,0 +1,1 @@
+"""The SMS's peers over the bus: NMSs below, the BMS above."""
