@@ -7,6 +7,7 @@ edit leaves equal stays the same object. Called by the datastores, and to read s
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any
 
 from lxml import etree
@@ -64,7 +65,8 @@ class _Edit:
         self._only = only
 
     def root(self, tree: Record, operation: str) -> Record:
-        return shared(self._children(self._schema.root, tree, self._top, operation), tree)  # type: ignore[no-any-return]
+        after: Record = shared(self._children(self._schema.root, tree, self._top, operation), tree)
+        return after
 
     def _children(self, node: Node, old: Record | None, element: etree._Element, operation: str) -> Record:
         """The members of `node` after the edits under `element`; with `replace` it starts from nothing."""
@@ -270,5 +272,8 @@ def _predicate_value(predicates: str, name: str) -> str | None:
 
 def _inner_xml(element: etree._Element) -> str:
     """The content of anydata, kept as canonical text."""
-    text = element.text or ""
-    return text + "".join(etree.tostring(child, encoding="unicode", method="c14n2") for child in element)
+    parts = [escape(element.text or "", quote=False)]
+    for child in element:
+        parts.append(etree.tostring(child, method="c14n2", with_tail=False).decode())
+        parts.append(escape(child.tail or "", quote=False))
+    return "".join(parts)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -88,6 +89,7 @@ class Datastores:
         self._file = file
         self._factory = factory
         self._writing = asyncio.Lock()
+        self._texts: deque[tuple[Record, str]] = deque(maxlen=4)
         self._undoing: set[asyncio.Task[None]] = set()
 
     @property
@@ -300,7 +302,12 @@ class Datastores:
         await self._file.write(document)
 
     def _xml(self, tree: Record) -> str:
-        return to_xml(self.schema.root, tree)
+        """`tree` as text; what is written again and again (the factory's, the one to go back to) is kept."""
+        known = next((text for kept, text in self._texts if kept is tree), None)
+        if known is None:
+            known = to_xml(self.schema.root, tree)
+            self._texts.append((tree, known))
+        return known
 
     def _parse(self, text: str) -> Record:
         return parse_config(self.schema, etree.fromstring(f"<config>{text}</config>"))
