@@ -30,13 +30,13 @@ class Login:
 
 
 class Traits(BaseModel):
-    """How a device was found to behave where that differs from what it says. None: not found out yet."""
+    """How a device was found to behave where that differs from what it says."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     validate_then_commit: bool | None = None
-    """False: a commit after an explicit validate answers ok and applies nothing, so validate is left out
-    (the commit validates as well). True: seen to work."""
+    """False: a commit after an explicit validate answered ok and did not apply the candidate, and without it
+    did, so validate is left out (a commit validates as well). None: nothing of the kind was seen."""
 
 
 @dataclass(frozen=True)

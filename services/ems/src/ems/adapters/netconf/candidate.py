@@ -57,32 +57,43 @@ class Candidate:
         if the belief was wrong the flight is repeated from the truth.
         """
         running = await self.running() if believed is None else believed
-        dirty = False
+        left_dirty = False
         for _ in range(_TRIES):
-            refusal, seen = await self._edit_from(running, target, dirty=dirty, validate=validate)
-            if isinstance(refusal, LockDenied) and not dirty and not refusal.holder:
-                dirty = True  # nobody holds it; somebody left changes in it, which are discarded
-            elif seen == running or isinstance(refusal, LockDenied):
+            denied, refusal, seen = await self._edit_from(running, target, validate, clean_first=left_dirty)
+            if denied is not None and (left_dirty or _holder(denied)):
+                return Prepared(seen, denied)
+            if denied is None and seen == running:
                 self.staged = refusal is None
                 return Prepared(seen, refusal)
+            # Denied without a holder: somebody left changes in the candidate, which are discarded.
+            left_dirty = denied is not None
             running = seen
         return Prepared(running, Conflict("the configuration changes while it is being edited"))
 
     async def renew(self) -> Prepared:
-        """Lock the candidate and make it equal to running, and see that it is: for a new session."""
-        *locking, _, mine, theirs = await self._session.flight(
-            (*self._lock(), operations.DISCARD, _GET_CANDIDATE, _GET_RUNNING)
-        )
+        """Make the candidate equal to running, locked if the device lets us, and see that it is.
+
+        For a session that did not provision itself: some devices lock nothing while a confirmed commit is
+        pending, and then the comparison has to do.
+        """
         self.staged = False
-        denied = self._take_lock(locking)
-        running = _snapshot(theirs)
-        if denied is None and _snapshot(mine) != running:
+        for _ in range(2):
+            *locking, _, mine, theirs = await self._session.flight(
+                (*self._lock(), operations.DISCARD, _GET_CANDIDATE, _GET_RUNNING)
+            )
+            denied = self._take_lock(locking)
+            running = _snapshot(theirs)
+            if denied is None or _holder(denied):
+                break
+        if denied is not None and _holder(denied):
+            return Prepared(running, denied)
+        if _snapshot(mine) != running:
             return Prepared(running, Conflict("the candidate differs from running after discard-changes"))
-        return Prepared(running, denied)
+        return Prepared(running, None)
 
     async def commit(self, commit: bytes, *, release: bool) -> Prepared:
         """Carry out `commit` (one of the forms of commit) and read back; `release` unlocks as well."""
-        unlock = (operations.UNLOCK,) if release else ()
+        unlock = (operations.UNLOCK,) if release and self._locked else ()
         committed, read, *_ = await self._session.flight((commit, _GET_RUNNING, *unlock))
         self.staged = False
         if release:
@@ -99,22 +110,28 @@ class Candidate:
         return [reply.refusal for reply in replies[: len(before_it)]], _snapshot(replies[len(before_it)])
 
     async def _edit_from(
-        self, running: Snapshot, target: Snapshot, *, dirty: bool, validate: bool
-    ) -> tuple[RpcRefused | None, Snapshot]:
+        self, running: Snapshot, target: Snapshot, validate: bool, *, clean_first: bool
+    ) -> tuple[RpcRefused | None, RpcRefused | None, Snapshot]:
+        """Why the lock was denied, why the edit was refused, and what runs."""
+        locking = self._lock()
+        first = (operations.DISCARD,) if clean_first else ()
         difference = change(running, target)
-        locking = ((operations.DISCARD,) if dirty else ()) + self._lock()
-        work = [operations.DISCARD]
-        if difference:
-            work.append(operations.edit_candidate(write_edit(difference)))
-        if validate:
-            work.append(operations.VALIDATE)
+        edit = (operations.edit_candidate(write_edit(difference)),) if difference else ()
+        check = (operations.VALIDATE,) if validate else ()
         self.staged = False
         self.provisional = None
         self.validated = validate
-        replies = await self._session.flight((*locking, *work, _GET_RUNNING))
-        denied = self._take_lock(replies[len(locking) - 1 : len(locking)] if self._lock() else [])
-        refusals = (reply.refusal for reply in replies[len(locking) : -1])
-        return denied or next(filter(None, refusals), None), _snapshot(replies[-1])
+        replies = await self._session.flight(
+            (*first, *locking, operations.DISCARD, *edit, *check, _GET_RUNNING)
+        )
+        start = len(first) + len(locking)
+        denied = self._take_lock(replies[len(first) : start])
+        edited = replies[start + 1 : start + 1 + len(edit)]
+        if denied is not None and any(reply.refusal is None for reply in edited):
+            # The device edits without a lock: leave nothing in a candidate that somebody may commit.
+            await self._session.flight((operations.DISCARD,))
+        refusals = (reply.refusal for reply in replies[start:-1])
+        return denied, next(filter(None, refusals), None), _snapshot(replies[-1])
 
     def _lock(self) -> tuple[bytes, ...]:
         return () if self._locked else (operations.LOCK,)
@@ -123,11 +140,14 @@ class Candidate:
         """Why the lock asked for was denied; None if it is held now, or was already by this session."""
         for answer in answers:
             denied = answer.refusal
-            held = isinstance(denied, LockDenied) and denied.holder == self._session.session_id
-            if denied is not None and not held:
+            if denied is not None and _holder(denied) != self._session.session_id:
                 return denied
         self._locked = True
         return None
+
+
+def _holder(denied: RpcRefused) -> int | None:
+    return denied.holder if isinstance(denied, LockDenied) else None
 
 
 def _snapshot(reply: Reply) -> Snapshot:

@@ -156,20 +156,20 @@ class NetconfDevice:
     async def _commit_staged(
         self, commit: bytes, undo: bytes | None, *, before: Snapshot, target: Snapshot
     ) -> Step:
-        """Commit and read back. If the device says ok and has applied nothing after it was asked to validate,
-        once more without asking; what works is remembered as a trait."""
+        """Commit and read back. If the device was asked to validate, says ok and does not run the target,
+        undo, and once more without asking; if that works it is remembered as a trait."""
         telling = self._candidate.validated and before != target
         done = await self._candidate.commit(commit, release=False)
-        if done.refusal is None and telling and done.running == before:
+        if done.refusal is None and telling and done.running != target:
             if undo is not None:
                 await self._session.flight((undo,))
             again = await self._candidate.edit(target, before, validate=False)
-            if again.refusal is None and again.running == before:
+            if again.refusal is None and (undo is None or again.running == before):
                 done = await self._candidate.commit(commit, release=False)
         if done.refusal is not None:
             return self._refused(done)
-        if telling and done.running == target:
-            self._traits = self._traits.model_copy(update={"validate_then_commit": self._candidate.validated})
+        if telling and done.running == target and not self._candidate.validated:
+            self._traits = self._traits.model_copy(update={"validate_then_commit": False})
         return self._saw(done.running, before, target)
 
     async def _commit_for_good(self, commit: bytes, *, before: Snapshot | None, target: Snapshot) -> Step:
