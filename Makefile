@@ -24,7 +24,7 @@ help: ## list the targets
 
 setup: $(STAMP) ## make the virtual environment (every other target does it when needed)
 
-$(STAMP): requirements.lock deploy/bootstrap.lock deploy/bootstrap.py $(PROJECTS)
+$(STAMP): requirements.lock deploy/bootstrap.lock deploy/redis.lock deploy/bootstrap.py $(PROJECTS)
 	@python=$$($(find_python)); \
 	if [ -z "$$python" ]; then \
 		echo "Bellweave needs Python 3.11 or newer; found: $$(python3 --version 2>&1 || echo none)." >&2; \

