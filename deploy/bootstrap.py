@@ -3,9 +3,9 @@
 It needs only the standard library of a Python >= 3.11, so it can run before anything is installed. It gets a
 pinned uv by hash (`deploy/bootstrap.lock`), installs every dependency by hash and as a wheel
 (`requirements.lock`, `deploy/redis.lock`), and links the workspace's own packages into the environment. It
-writes nothing outside the project, needs no HOME, names no registry (pip's and uv's own configuration decide),
-and is safe to be run twice at once. The finished environment carries a stamp, so that a second run has nothing
-to do.
+writes nothing outside the project, needs no HOME, names no registry (pip's and uv's own configuration
+decide), and is safe to be run twice at once. The finished environment carries a stamp, so that a second run
+has nothing to do.
 """
 
 from __future__ import annotations
