@@ -49,13 +49,20 @@ class JsonFile:
     def __init__(self, path: Path, executor: Executor) -> None:
         self.path = path
         self._executor = executor
+        self._writing = asyncio.Lock()
 
     def read(self) -> dict[str, Any] | None:
         return read_json(self.path)
 
     async def write(self, document: dict[str, Any]) -> None:
-        """Returns when the document is on disk, also if the caller is cancelled meanwhile (then it raises
-        afterwards): a write under way always ends."""
+        """Returns when the document is on disk. Writes take turns, and one that has begun also ends: a
+        caller that is cancelled meanwhile is told so afterwards."""
         data = json.dumps(document, separators=(",", ":")).encode()
         loop = asyncio.get_running_loop()
-        await asyncio.shield(loop.run_in_executor(self._executor, write_durably, self.path, data))
+        async with self._writing:
+            writing = loop.run_in_executor(self._executor, write_durably, self.path, data)
+            try:
+                await asyncio.shield(writing)
+            except asyncio.CancelledError:
+                await asyncio.wait([writing])
+                raise

@@ -262,14 +262,16 @@ _HANDLERS: dict[str, Handler] = {
 
 
 def _parameters(element: etree._Element, *known: str) -> dict[str, etree._Element]:
-    """The parameters of an operation by name; any other is refused."""
-    namespace = etree.QName(element).namespace
+    """The parameters of an operation by name; any other is refused.
+
+    Names of the base namespace are good everywhere: ncclient writes the filter of a subscription there."""
+    namespaces = (etree.QName(element).namespace, BASE_NS)
     given: dict[str, etree._Element] = {}
     for child in element:
         if not isinstance(child.tag, str):
             continue
         name = etree.QName(child)
-        if name.localname not in known or name.namespace != namespace or name.localname in given:
+        if name.localname not in known or name.namespace not in namespaces or name.localname in given:
             raise RpcError(
                 "unknown-element" if name.localname not in given else "bad-element",
                 f"{name.localname} is not expected here", layer="protocol",
