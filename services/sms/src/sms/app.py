@@ -13,11 +13,11 @@ from sms.api import Doors, router
 from sms.api.feed import Feed
 from sms.ports import HEARD_LOOP, ORDER_LOOP, SERVICE_LOOP, SETTLE_LOOP
 from sms.settings import SmsSettings
-from sms.store import Reads, SiteTable, Store
+from sms.store import SiteTable, SqlReads, Store
 from sms.usecases.commit import Commits
 from sms.usecases.intake import Intake
 from sms.usecases.order import OrderLimits, Orders
-from sms.usecases.planning import Planner
+from sms.usecases.planning import SitePlanner
 from sms.usecases.service import Services, Termination
 from sms.usecases.sites import Sites
 from sms.worker import Events, Requests, keep_sites, keep_time
@@ -51,7 +51,7 @@ def build_cases(kit: Kit[SmsSettings], store: Store) -> Cases:
         confirm_timeout_s=settings.confirm_timeout_s,
     )
     limits = OrderLimits(place_s=settings.order_limit_s, attempts=settings.order_attempts)
-    planner = Planner(networks, sites)
+    planner = SitePlanner(networks, sites)
     orders = Orders(store, networks, quotas, sites, planner, commits, clock, limits)
     services = Services(store, networks, quotas, sites, commits, clock)
     return Cases(sites, commits, orders, services, limits)
@@ -68,7 +68,7 @@ async def build(kit: Kit[SmsSettings]) -> Service:
     doors = Doors(
         db=kit.db_api,
         store=store,
-        reads=Reads(kit.db_api),
+        reads=SqlReads(kit.db_api),
         intake=Intake(cases.sites, kit.clock, cases.limits),
         termination=Termination(kit.clock),
         sites=cases.sites,

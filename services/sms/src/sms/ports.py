@@ -17,6 +17,7 @@ from qmodel.contracts import Event
 from qmodel.contracts.bms import QuotaReply
 from qmodel.contracts.commit import CommitReply, Outcome, Verb
 from qmodel.contracts.nms import DescribeReply, SiteView
+from qmodel.contracts.sms import ServiceState
 from qmodel.links import BorderOffer, LinkRequest, Placement
 from qmodel.security import SecurityLevel
 from sms.domain.link import Disruption, Heard, Link
@@ -124,6 +125,13 @@ class Units(Protocol):
     def begin(self) -> AbstractAsyncContextManager[Unit]: ...
 
 
+class Binder(Protocol):
+    """Binds a unit to a transaction that somebody else opened and commits: an API request's under row-level
+    security, or a consumer's. `conn` is whatever the plumbing hands out."""
+
+    def on(self, conn: Any) -> Unit: ...
+
+
 class ChangeRows(Protocol):
     """Durable rows of network-wide changes, read outside a unit."""
 
@@ -168,8 +176,102 @@ class KnownSites:
     borders: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, order=True)
+class Place:
+    """A site: the operator that has it, the NMS instance to ask, and the operator's node there."""
+
+    site: str
+    operator: str
+    instance: str
+    node: str
+
+
+@dataclass(frozen=True)
+class WantedLink:
+    link_id: str
+    a: Place
+    b: Place
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An order split into links, before anybody is asked, and the key that they need in all."""
+
+    wanted: tuple[WantedLink, ...]
+    key_rate_bps: float
+
+
+class Planner(Protocol):
+    """Turns an order into links and each link into one request per operator."""
+
+    async def draft(self, order: Order) -> Draft:
+        """Raises Invalid for a site that is not there (any more)."""
+
+    async def links(self, order: Order, draft: Draft) -> list[Link]:
+        """Links with their segments' requests, the borders of those across operators chosen. Raises
+        Infeasible with `refusals` where no border fits."""
+
+
 class SiteRows(Protocol):
     """What operators said, kept over restarts."""
 
     async def load(self) -> list[KnownSites]: ...
     async def save(self, known: KnownSites) -> None: ...
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Whose rows may be seen: one tenant's, or with `tenant` None everybody's."""
+
+    tenant: str | None
+
+
+@dataclass(frozen=True)
+class LinkView:
+    """A link with the state of the service that it belongs to."""
+
+    link: Link
+    service: ServiceState
+
+
+@dataclass(frozen=True)
+class Position:
+    """A place in the journal that a stream can go on from."""
+
+    xid: int
+    note_id: int
+
+
+class Reads(Protocol):
+    """What the API shows. Lists are newest first, after the id `after`. What is not there, or not in the
+    scope, raises NotFound."""
+
+    async def orders(self, scope: Scope, after: str | None, limit: int) -> list[tuple[Order, list[Note]]]:
+        """With what was told about each."""
+
+    async def order(self, scope: Scope, order_id: str) -> tuple[Order, list[Note]]: ...
+    async def order_news(
+        self, scope: Scope, order_id: str, after: int, limit: int
+    ) -> tuple[Order, list[tuple[int, Note]]]:
+        """The order, and what was told about it or anything made from it after note `after`."""
+
+    async def services(self, scope: Scope, after: str | None, limit: int) -> list[tuple[Service, list[str]]]:
+        """With the ids of each one's links."""
+
+    async def service(self, scope: Scope, service_id: str) -> tuple[Service, list[str]]: ...
+    async def links(
+        self, scope: Scope, service_id: str | None, after: str | None, limit: int
+    ) -> list[LinkView]:
+        """Of one service or of all."""
+
+    async def link(self, scope: Scope, link_id: str) -> LinkView: ...
+    async def usage(self, scope: Scope, service_id: str) -> list[dict[str, Any]]:
+        """Totals by link: link_id, a, b, unit (None before any usage), quantity."""
+
+    async def change(self, change_id: str) -> dict[str, Any]:
+        """How a network-wide change went. For operators; changes belong to no tenant."""
+
+    async def journal(self, scope: Scope, since: Position, limit: int) -> list[tuple[Position, Note]]:
+        """What was told after `since`. Nothing is skipped: what is still in flight comes later."""
+
+    async def journal_end(self) -> Position: ...

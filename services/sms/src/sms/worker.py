@@ -15,7 +15,7 @@ from qkit.events import EventMeta, Handlers
 from qmodel.contracts.commit import OutcomeAtSms, OutcomeReply
 from qmodel.contracts.nms import LinkAlarm, LinkStateChanged, LinkUsage
 from qmodel.errors import BellweaveError
-from sms.store import Store
+from sms.ports import Binder
 from sms.usecases import reports
 from sms.usecases.commit import Commits
 from sms.usecases.sites import Sites
@@ -39,7 +39,7 @@ class Requests:
 class Events:
     """Handlers for the events of the NMS `instance`."""
 
-    def __init__(self, store: Store, sites: Sites, instance: str) -> None:
+    def __init__(self, store: Binder, sites: Sites, instance: str) -> None:
         self._store = store
         self._sites = sites
         self._instance = instance

@@ -39,7 +39,7 @@ from sms.api.shapes import (
     show_usage,
 )
 from sms.api.streams import everything_told, order_told, stream
-from sms.store import Reads, Scope, Store
+from sms.ports import Binder, Reads, Scope
 from sms.usecases.intake import Intake
 from sms.usecases.service import Termination
 from sms.usecases.sites import Sites
@@ -59,7 +59,7 @@ class Doors:
     """What the routes need. `db` is the api role's pool, `store` binds units to its transactions."""
 
     db: Database
-    store: Store
+    store: Binder
     reads: Reads
     intake: Intake
     termination: Termination

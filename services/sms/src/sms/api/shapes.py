@@ -16,7 +16,7 @@ from sms.domain.link import Disruption, Segment
 from sms.domain.note import Note
 from sms.domain.order import Order, OrderState
 from sms.domain.service import Service
-from sms.store import LinkView
+from sms.ports import LinkView
 
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 

@@ -17,7 +17,7 @@ from sms.api.feed import Feed, wait
 from sms.api.shapes import show_note, show_progress
 from sms.domain.note import Topic
 from sms.domain.order import OrderState
-from sms.store import Position, Reads, Scope
+from sms.ports import Position, Reads, Scope
 
 _LOOK_S = 1.0
 _BEAT_S = 15.0

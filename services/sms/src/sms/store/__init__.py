@@ -3,8 +3,8 @@
 Implements `ports`; nothing outside knows a table. Statements are in `queries.sql`.
 """
 
-from sms.store.reads import LinkView, Position, Reads, Scope
+from sms.store.reads import SqlReads
 from sms.store.sites import SiteTable
 from sms.store.unit import SqlUnit, Store
 
-__all__ = ["LinkView", "Position", "Reads", "Scope", "SiteTable", "SqlUnit", "Store"]
+__all__ = ["SiteTable", "SqlReads", "SqlUnit", "Store"]

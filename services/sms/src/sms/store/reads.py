@@ -7,45 +7,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from qkit.database import Connection, Database
 from qkit.queries import load_queries
 from qmodel.contracts.sms import ServiceState
 from qmodel.errors import NotFound
-from sms.domain.link import Link
 from sms.domain.note import Note
 from sms.domain.order import Order
 from sms.domain.service import Service
+from sms.ports import LinkView, Position, Scope
 from sms.store.rows import Row, link_of, note_of, order_of, service_of
 
 
-@dataclass(frozen=True)
-class Scope:
-    """Whose rows may be seen: one tenant's, or with `tenant` None everybody's."""
-
-    tenant: str | None
-
-
-@dataclass(frozen=True)
-class LinkView:
-    """A link with the state of the service that it belongs to."""
-
-    link: Link
-    service: ServiceState
-
-
-@dataclass(frozen=True)
-class Position:
-    """A place in the journal that a stream can go on from."""
-
-    xid: int
-    note_id: int
-
-
-class Reads:
-    """`db` is the pool of the api role."""
+class SqlReads:
+    """Implements `ports.Reads`. `db` is the pool of the api role."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -59,7 +35,6 @@ class Reads:
             yield conn
 
     async def orders(self, scope: Scope, after: str | None, limit: int) -> list[tuple[Order, list[Note]]]:
-        """Newest first, with what was told about each."""
         async with self._within(scope) as conn:
             rows = await _all(conn, self._sql.page_of_orders, after=after, limit=limit)
             orders = [order_of(row) for row in rows]
@@ -75,7 +50,6 @@ class Reads:
     async def order_news(
         self, scope: Scope, order_id: str, after: int, limit: int
     ) -> tuple[Order, list[tuple[int, Note]]]:
-        """The order, and what was told about it or anything made from it after note `after`."""
         async with self._within(scope) as conn:
             rows = await _all(conn, self._sql.order_by_id, order_id=order_id)
             if not rows:
@@ -84,7 +58,6 @@ class Reads:
             return order_of(rows[0]), [(row["note_id"], note_of(row)) for row in notes]
 
     async def services(self, scope: Scope, after: str | None, limit: int) -> list[tuple[Service, list[str]]]:
-        """Newest first, with the ids of each one's links."""
         async with self._within(scope) as conn:
             rows = await _all(conn, self._sql.page_of_services, after=after, limit=limit)
             return await self._with_links(conn, [service_of(row) for row in rows])
@@ -99,7 +72,6 @@ class Reads:
     async def links(
         self, scope: Scope, service_id: str | None, after: str | None, limit: int
     ) -> list[LinkView]:
-        """Of one service or of all, newest first."""
         async with self._within(scope) as conn:
             if service_id is not None and not await _all(
                 conn, self._sql.service_by_id, service_id=service_id
@@ -115,14 +87,12 @@ class Reads:
         return found[0]
 
     async def usage(self, scope: Scope, service_id: str) -> list[Row]:
-        """Totals by link: link_id, a, b, unit (None before any usage), quantity."""
         async with self._within(scope) as conn:
             if not await _all(conn, self._sql.service_by_id, service_id=service_id):
                 raise NotFound("there is no such service", where=service_id)
             return await _all(conn, self._sql.usage_of_service, service_id=service_id)
 
     async def change(self, change_id: str) -> Row:
-        """How a network-wide change went. For operators; changes belong to no tenant."""
         async with self._within(Scope(None)) as conn:
             rows = await _all(conn, self._sql.report_of, change_id=change_id)
         if not rows:
@@ -130,7 +100,6 @@ class Reads:
         return rows[0]
 
     async def journal(self, scope: Scope, since: Position, limit: int) -> list[tuple[Position, Note]]:
-        """What was told after `since`. Nothing is skipped: what is still in flight comes later."""
         async with self._within(scope) as conn:
             rows = await _all(
                 conn, self._sql.journal_since, xid=since.xid, note_id=since.note_id, limit=limit

@@ -145,9 +145,9 @@ class _Rows:
             errand = await unit.errand(change.change_id)
             if errand is None:
                 raise Unavailable("the change is not planned", where=change.change_id)
+            await self._tell(unit, change, errand)
             if change.phase is Phase.COMMITTED:
                 await self._carry_over(unit, errand)
-            await self._tell(unit, change, errand)
             ballot = self._ballots.get(change.change_id, Ballot())
             await unit.save_change(change, ballot.all(), real_now(self._clock))
             if change.phase.final:

@@ -15,7 +15,7 @@ from qmodel.clock import DomainClock
 from qmodel.contracts.sms import ServiceState, ServiceStateChanged
 from qmodel.links import LinkState, Placement
 from sms.domain import link as links_
-from sms.domain.composition import figures_of
+from sms.domain.figures import figures_of
 from sms.domain.link import Link
 from sms.domain.note import Note, Topic, why_text
 from sms.domain.order import Order, OrderState, advance

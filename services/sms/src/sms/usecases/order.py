@@ -20,6 +20,7 @@ from qmodel.errors import (
     DeviceError,
     Forbidden,
     Infeasible,
+    Internal,
     Invalid,
     NotFound,
     QuotaExceeded,
@@ -31,12 +32,11 @@ from qmodel.links import LinkRequest, Placement
 from sms.domain.link import Link
 from sms.domain.note import placed_data, placed_text, refusal_texts
 from sms.domain.order import Order, OrderState, advance, close, end, turn_back
-from sms.domain.problem import problem_of
+from sms.domain.problem import no_placement, problem_of
 from sms.domain.service import ENDED, Service, terminate
-from sms.ports import ORDER_LOOP, SERVICE_LOOP, Errand, Networks, Quotas, Unit, Units
+from sms.ports import ORDER_LOOP, SERVICE_LOOP, Errand, Networks, Planner, Quotas, Unit, Units
 from sms.usecases.commit import CREATE, Commits
 from sms.usecases.following import load_family, order_note, placed_anew, texts
-from sms.usecases.planning import Planner
 from sms.usecases.sites import Sites
 
 _IN_LINE_S = 5.0
@@ -106,9 +106,8 @@ class Orders:
             return await self._decide(order, OrderState.REFUSED, error)
         if self._clock.real_now_s() < order.deadline_s:
             raise error
-        known = isinstance(error, BellweaveError)
-        detail = error.detail if known else "internal error"
-        late = TimedOut(f"it did not work out in time: {detail}", where=error.where if known else None)
+        known = error if isinstance(error, BellweaveError) else Internal("internal error")
+        late = TimedOut(f"it did not work out in time: {known.detail}", where=known.where)
         return await self._decide(order, OrderState.FAILED, late)
 
     # received
@@ -117,7 +116,7 @@ class Orders:
         """Quota, sites and border offers; then the service as it is to be, durable before anybody places."""
         draft = await self._planner.draft(order)
         quota, links = await asyncio.gather(
-            self._quotas.reserve(order.tenant, order.order_id, draft.count, draft.key_rate_bps),
+            self._quotas.reserve(order.tenant, order.order_id, len(draft.wanted), draft.key_rate_bps),
             self._planner.links(order, draft),
             return_exceptions=True,
         )
@@ -181,8 +180,7 @@ class Orders:
         errors = [answer for answer in answers if isinstance(answer, BaseException)]
         refused = [error for error in errors if isinstance(error, Infeasible)]
         if refused:
-            refusals = [refusal for error in refused for refusal in error.facts.get("refusals", [])]
-            raise self._planner.in_the_tenants_words(refused[0], refusals, links)
+            raise no_placement(refused, {link.link_id: (link.a, link.b) for link in links})
         for error in sorted(errors, key=lambda e: isinstance(e, BellweaveError) and e.transient):
             raise error
         for answer in answers:

@@ -10,23 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from qmodel.contracts.nms import SiteView
 from qmodel.errors import BellweaveError, Invalid, Unavailable
-from sms.ports import KnownSites, Networks, SiteRows
+from sms.ports import KnownSites, Networks, Place, SiteRows
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Place:
-    """A site: the operator that has it, the NMS instance to ask, and the operator's node there."""
-
-    site: str
-    operator: str
-    instance: str
-    node: str
 
 
 class Sites:

@@ -1,0 +1,1 @@
+"""How an NMS reaches other services."""
