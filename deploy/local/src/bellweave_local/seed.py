@@ -90,7 +90,7 @@ def seed_devices(doors: Mapping[str, Door], status: Status) -> Iterator[str]:
     """Each emulated device to its EMS."""
 
     def add(element: ElementStatus) -> str | None:
-        ems = f"ems.{element.ems}"
+        ems = f"ems.{(element.ems or '').removeprefix('ems.')}"
         if ems not in doors:
             return None
         device = {

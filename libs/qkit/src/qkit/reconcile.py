@@ -53,7 +53,10 @@ _NEXT_DUE = """
 SELECT extract(epoch FROM min(due_at) - clock_timestamp())::float8 AS in_s
 FROM kit.work WHERE loop = %s AND epoch IS NULL
 """
-_DONE = "DELETE FROM kit.work WHERE loop = %(loop)s AND key = %(key)s AND epoch = %(epoch)s AND due_at = 'infinity'"
+_DONE = """
+DELETE FROM kit.work
+WHERE loop = %(loop)s AND key = %(key)s AND epoch = %(epoch)s AND due_at = 'infinity'
+"""
 _AGAIN = """
 UPDATE kit.work
 SET epoch = NULL, attempts = %(attempts)s, last_error = %(error)s,
@@ -71,8 +74,8 @@ async def wake(conn: Connection, loop: str, key: str, delay_s: float = 0.0) -> N
 class Loop:
     """`act` returns the seconds until it wants to run again, or None when the key is settled.
 
-    An error is kept in `kit.work.last_error` and the key is run again after a growing delay (0.5 s to 60 s, or
-    what the error's `retry_after_s` asks for), without end: an `act` that will never succeed must say so in
+    An error is kept in `kit.work.last_error` and the key is run again after a growing delay (0.5 s to 60 s,
+    or what the error's `retry_after_s` asks for), without end: an `act` that will never succeed must say so in
     its own state and return None.
     """
 

@@ -84,7 +84,7 @@ def set_up(name: str, level: str = "info") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for chatty in ("httpx", "httpcore", "nats", "asyncio"):
+    for chatty in ("httpx", "httpcore", "nats", "asyncio", "asyncssh", "uvicorn"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     structlog.contextvars.bind_contextvars(service=name)
     trace.set_tracer_provider(TracerProvider(resource=Resource({"service.name": name})))

@@ -103,8 +103,8 @@ class SampleOut(BaseModel):
 
 
 def router(devices: Devices, readings: Readings, changed: Callable[[], None]) -> APIRouter:
-    """Routes under /api/v1. `changed` is called after a device came or went."""
-    routes = APIRouter(prefix="/api/v1")
+    """All routes; every one needs the role operator. `changed` is called after a device came or went."""
+    routes = APIRouter()
     _device_routes(routes, devices, changed)
     _reading_routes(routes, devices, readings)
     return routes

@@ -27,7 +27,7 @@ class Hole:
 class Position:
     """How far one source was seen, locked for this transaction; `close` writes it back.
 
-    `take` counts forward without looking into `kit.inbox` as long as there is no hole, which is nearly always.
+    `take` counts forward without looking into `kit.inbox` while there is no hole, nearly always.
     """
 
     def __init__(self, source: str, incarnation: str, seen_to: int, holed: bool) -> None:
