@@ -243,3 +243,15 @@ async def test_commits_at_once_take_turns(start: Make, change: Make) -> None:
     assert stores.pending is not None
     assert stores.pending.persist_id == "p"
     await stores.close()
+
+
+async def test_a_write_that_has_begun_ends_before_the_next(
+    tmp_path: Path, executor: ThreadPoolExecutor
+) -> None:
+    file = JsonFile(tmp_path / "numbers.json", executor)
+    for number in range(20):
+        cancelled = asyncio.create_task(file.write({"number": number, "cancelled": True}))
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        await asyncio.gather(file.write({"number": number}), cancelled, return_exceptions=True)
+        assert file.read() == {"number": number}

@@ -16,11 +16,13 @@ import typer
 import uvloop
 
 from emulator.control import ask_control
+from emulator.datastore.durable import read_json, write_durably
 from emulator.faults import OPERATIONS, Action
 from emulator.netconf.server import Access
 from emulator.network import NetworkSettings, serve_network
 from qmodel.clock import DomainClock
 from qmodel.errors import BellweaveError
+from qmodel.topology import Topology
 from qmodel.topology_file import load_topology
 
 StateDir = Annotated[Path, typer.Option("--state", help="folder of the network's state")]
@@ -30,7 +32,10 @@ def network(
     topology: Annotated[list[Path], typer.Option(help="topology file; may be given several times")],
     state: StateDir,
     authorized_key: Annotated[Path, typer.Option(help="public key file (OpenSSH) of who may log in")],
-    clock_origin: Annotated[float, typer.Option(help="domain clock: real time at which both agree, s")] = 0.0,
+    clock_origin: Annotated[
+        float | None,
+        typer.Option(help="domain clock: real time at which both agree, s; by default the first start"),
+    ] = None,
     clock_scale: Annotated[float, typer.Option(min=0.001, help="domain clock: how many times faster")] = 1.0,
     host: Annotated[str, typer.Option(help="address to listen at")] = "127.0.0.1",
     port_base: Annotated[int, typer.Option(min=0, max=65535, help="first port; 0 takes free ones")] = 0,
@@ -42,14 +47,17 @@ def network(
     try:
         topologies = [load_topology(path) for path in topology]
         keys = frozenset(key.public_data for key in _public_keys(authorized_key))
-        clock = DomainClock(clock_origin, clock_scale, time.time)
+        origin_s = _first_start_s(state) if clock_origin is None else clock_origin
+        clock = DomainClock(origin_s, clock_scale, time.time)
         settings = NetworkSettings(Access(user, keys), host, port_base)
         uvloop.run(_serve(topologies, state, clock, settings))
     except (BellweaveError, OSError, ValueError) as error:
         _fail(error)
 
 
-async def _serve(topologies: list[Any], state: Path, clock: DomainClock, settings: NetworkSettings) -> None:
+async def _serve(
+    topologies: list[Topology], state: Path, clock: DomainClock, settings: NetworkSettings
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -96,6 +104,16 @@ def clear_faults(
 def show(state: StateDir) -> None:
     """Links, cuts and faults of a running network, as JSON."""
     _ask(state, {"do": "show"})
+
+
+def _first_start_s(state: Path) -> float:
+    """When the network was started first, so that its domain clock goes on after a restart."""
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    known = read_json(state / "clock.json")
+    if known is None:
+        known = {"origin_s": time.time()}
+        write_durably(state / "clock.json", json.dumps(known).encode())
+    return float(known["origin_s"])
 
 
 def _public_keys(path: Path) -> list[asyncssh.SSHKey]:

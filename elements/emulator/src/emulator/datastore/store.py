@@ -40,9 +40,11 @@ class Lock:
 
 @dataclass
 class Pending:
-    """A commit that awaits its confirmation: what to go back to, and who may confirm it."""
+    """A commit that awaits its confirmation: what to go back to (and whether that is known to be valid), and
+    who may confirm it."""
 
     before: Record
+    before_is_valid: bool
     session_id: int
     persist_id: str | None
     timer: asyncio.TimerHandle | None = None
@@ -219,9 +221,11 @@ class Datastores:
                 if earlier is not None:
                     self._tell(ConfirmEvent("complete", session_id))
                 return
-            before = earlier.before if earlier is not None else self.running
-            name = persist if persist is not None else (earlier.persist_id if earlier is not None else None)
-            pending = Pending(before, session_id, name)
+            if earlier is None:
+                pending = Pending(self.running, self._valid is self.running, session_id, persist)
+            else:
+                name = earlier.persist_id if persist is None else persist
+                pending = Pending(earlier.before, earlier.before_is_valid, session_id, name)
             await self._save(tree, pending)
             self._stop_timer()
             self.pending = pending
@@ -270,16 +274,16 @@ class Datastores:
         await self._save(pending.before, None)
         self._stop_timer()
         self.pending = None
-        self._becomes(pending.before, session_id)
+        self._becomes(pending.before, session_id, is_valid=pending.before_is_valid)
         self._tell(ConfirmEvent(event, session_id))
 
     def _stop_timer(self) -> None:
         if self.pending is not None and self.pending.timer is not None:
             self.pending.timer.cancel()
 
-    def _becomes(self, tree: Record, session_id: int) -> None:
+    def _becomes(self, tree: Record, session_id: int, *, is_valid: bool = True) -> None:
         old, self.running = self.running, tree
-        self._valid = tree
+        self._valid = tree if is_valid else None
         if self._candidate is tree:  # not what somebody has edited meanwhile
             self._candidate = None
         if old is not tree and old != tree:

@@ -23,6 +23,10 @@ def frame_chunked(message: bytes) -> bytes:
     return b"\n#%d\n%b\n##\n" % (len(message), message)
 
 
+class MessageTooBig(FramingError):
+    """A message is beyond the cap."""
+
+
 class Deframer:
     """Takes bytes as they come and gives whole messages. Starts with end-of-message framing; `chunked` is
     set after the hellos if both sides know base:1.1."""
@@ -46,11 +50,11 @@ class Deframer:
         end = self._buffer.find(END_OF_MESSAGE, self._searched)
         if end < 0:
             if len(self._buffer) > self._max:
-                raise FramingError("message too big")
+                raise MessageTooBig("message too big")
             self._searched = max(0, len(self._buffer) - len(END_OF_MESSAGE) + 1)
             return None
         if end > self._max:
-            raise FramingError("message too big")
+            raise MessageTooBig("message too big")
         message = bytes(self._buffer[:end])
         del self._buffer[: end + len(END_OF_MESSAGE)]
         self._searched = 0
@@ -71,7 +75,7 @@ class Deframer:
                 return self._finish()
             size = _chunk_size(header)
             if self._size + size > self._max:
-                raise FramingError("message too big")
+                raise MessageTooBig("message too big")
             if len(self._buffer) < end + 1 + size:
                 return None
             self._chunks.append(bytes(self._buffer[end + 1 : end + 1 + size]))

@@ -22,7 +22,14 @@ from emulator.datastore.tree import Record
 from emulator.faults import Action
 from emulator.netconf.capabilities import date_and_time
 from emulator.netconf.device import Device
-from emulator.netconf.framing import Deframer, FramingError, frame_chunked, frame_eom
+from emulator.netconf.framing import (
+    MAX_MESSAGE_BYTES,
+    Deframer,
+    FramingError,
+    MessageTooBig,
+    frame_chunked,
+    frame_eom,
+)
 from emulator.netconf.messages import (
     BASE_1_0,
     BASE_1_1,
@@ -212,6 +219,9 @@ class NetconfSession(asyncssh.SSHServerSession[bytes]):
                 else:
                     self._waiting.append(message)
         except FramingError as error:
+            if isinstance(error, MessageTooBig) and self._greeted:
+                too_big = RpcError("too-big", f"a message has at most {MAX_MESSAGE_BYTES} bytes", layer="rpc")
+                self._write(reply("", error_body(too_big)))
             _log.info("%s: session %d: %s", self._device.name, self.session_id, error)
             self._end_soon("dropped" if self._greeted else "bad-hello")
             return

@@ -55,25 +55,27 @@ def link_performance(chain: Chain, purpose: Purpose, now_s: float) -> LinkPerfor
 def next_light_s(passes: Iterable[Pass], now_s: float) -> float:
     """How long until all passes are open at once, in seconds; 0 if they are. Looks 1000 passes ahead and
     gives infinity beyond."""
-    windows = tuple(passes)
+    windows = set(passes)
     at_s = now_s
-    for _ in range(1000):
+    for _ in range(_MAX_CHANGES):
         closed = [window for window in windows if not window.open_at(at_s)]
         if not closed:
             return at_s - now_s
-        at_s = max(window.next_start_s(at_s) for window in closed)
-        at_s = math.nextafter(at_s, math.inf) if not closed[0].open_at(at_s) else at_s
+        at_s = max(_next_change_s(window, at_s) for window in closed)
     return math.inf
 
 
 def light_s(passes: Iterable[Pass], from_s: float, to_s: float) -> float:
-    """For how many seconds between the two times all passes are open. Beyond 1000 changes of a pass the rest
-    is taken as their mean."""
-    windows = tuple(passes)
+    """For how many seconds between the two times all passes are open. With several different passes, what
+    lies beyond 1000 changes is taken as their mean."""
+    windows = set(passes)
     if not windows:
         return max(0.0, to_s - from_s)
+    if len(windows) == 1:
+        window = windows.pop()
+        return max(0.0, _lit_until_s(window, to_s) - _lit_until_s(window, from_s))
     lit_s, at_s = 0.0, from_s
-    for _ in range(1000):
+    for _ in range(_MAX_CHANGES):
         if at_s >= to_s:
             return lit_s
         until_s = min(to_s, *(_next_change_s(window, at_s) for window in windows))
@@ -83,8 +85,20 @@ def light_s(passes: Iterable[Pass], from_s: float, to_s: float) -> float:
     return lit_s + (to_s - at_s) * min(window.duty for window in windows)
 
 
+_MAX_CHANGES = 1000
+_STEP_S = 1e-6
+"""Between two changes at least, so that rounding cannot hold up time."""
+
+
+def _lit_until_s(window: Pass, at_s: float) -> float:
+    """Light of one pass from its offset until `at_s`, in seconds; negative before."""
+    whole, into_s = divmod(at_s - window.offset_s, window.period_s)
+    duration_s = min(window.duration_s, window.period_s)
+    return whole * duration_s + min(into_s, duration_s)
+
+
 def _next_change_s(window: Pass, now_s: float) -> float:
-    """The next time at which the pass opens or closes, strictly later."""
+    """The next time at which the pass opens or closes."""
     into_s = (now_s - window.offset_s) % window.period_s
     ahead_s = window.duration_s - into_s if into_s < window.duration_s else window.period_s - into_s
-    return max(now_s + ahead_s, math.nextafter(now_s, math.inf))
+    return now_s + max(ahead_s, _STEP_S)
