@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
             continue
         results += measured
         console.print(f"  took {time.monotonic() - begun_s:.1f} s", highlight=False)
-        merge(name, measured)
+        merge(RESULTS, name, measured)
     console.print(as_table(results))
     for problem in failed:
         console.print(f"failed: {problem}", style="red")
@@ -67,19 +67,19 @@ def import_module(name: str) -> ModuleType:
     return importlib.import_module(f"bench.{name}")
 
 
-def merge(name: str, results: Sequence[Result]) -> None:
+def merge(file: Path, name: str, results: Sequence[Result]) -> None:
     """Replace the results of benchmark `name` (and of its cases) in the file."""
     try:
-        known = json.loads(RESULTS.read_text())
+        known = json.loads(file.read_text())
     except FileNotFoundError:
         known = []
     others = [one for one in known if one["name"].partition("/")[0] != name]
     machine = f"{os.cpu_count()} cores, Python {platform.python_version()}"
     fresh = [result.as_json(machine) for result in results]
     merged = sorted([*others, *fresh], key=lambda one: str(one["name"]))
-    partial = RESULTS.with_suffix(".new")
+    partial = file.with_suffix(".new")
     partial.write_text(json.dumps(merged, indent=2) + "\n")
-    partial.replace(RESULTS)
+    partial.replace(file)
 
 
 def as_table(results: Sequence[Result]) -> Table:

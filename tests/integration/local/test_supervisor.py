@@ -18,6 +18,7 @@ import httpx
 import jwt
 import nats
 import psutil
+import psycopg
 import pytest
 import yaml
 
@@ -148,6 +149,15 @@ def test_restart_replaces_one_process(stack: LocalStack) -> None:
     unknown = stack.run("restart", "nobody")
     assert unknown.returncode == 1
     assert "no process 'nobody'" in unknown.stderr
+
+
+def test_a_database_told_to_end_does_not_wait_for_its_clients(stack: LocalStack) -> None:
+    assert stack.up().returncode == 0
+    before = stack.processes()["postgres"]["pid"]
+    with psycopg.connect(stack.status()["databases"]["sms.main"]["owner"]):
+        os.kill(before, signal.SIGTERM)
+        assert eventually(lambda: stack.processes()["postgres"]["pid"] not in (None, before))
+    assert eventually(lambda: stack.processes()["postgres"]["state"] == "ready")
 
 
 def test_a_killed_supervisor_takes_all_with_it_and_up_starts_again_on_the_same_data(

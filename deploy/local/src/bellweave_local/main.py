@@ -94,9 +94,9 @@ def status(
     if as_json:
         typer.echo(found.model_dump_json(indent=2))
         return
-    table = Table(
-        "name", "state", "pid", "address", "restarts", "problem", title=f"{state.root}: {found.phase}"
-    )
+    table = Table(title=f"{state.root}: {found.phase}")
+    for column in ("name", "state", "pid", "address", "restarts", "problem"):
+        table.add_column(column, overflow="fold")
     for process in found.processes:
         table.add_row(
             process.name,

@@ -66,6 +66,10 @@ class Part(ABC):
     def is_ready(self, pid: int) -> bool:
         """Whether it answers. Blocks for PROBE_LIMIT_S at most."""
 
+    def is_lingering(self, pid: int) -> bool:
+        """Whether somebody told it to end and it waits for its clients. Returns at once."""
+        return False
+
 
 @dataclass
 class ServerPart(Part):
@@ -92,6 +96,9 @@ class ServerPart(Part):
 
     def is_ready(self, pid: int) -> bool:
         return self.server.is_ready(pid)
+
+    def is_lingering(self, pid: int) -> bool:
+        return self.server.is_lingering(pid)
 
 
 @dataclass

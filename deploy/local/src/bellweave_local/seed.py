@@ -53,9 +53,9 @@ class Door:
         return answer
 
 
-def seed(status: Status) -> Iterator[str]:
+def seed(status: Status, transport: httpx.BaseTransport | None = None) -> Iterator[str]:
     """Yields a line for each thing done. Raises BellweaveError when one is refused."""
-    with httpx.Client(timeout=REQUEST_LIMIT_S) as client:
+    with httpx.Client(timeout=REQUEST_LIMIT_S, transport=transport) as client:
         operator = token(client, status, "operator", "BELLWEAVE_OPERATOR_TOKEN")
         billing = token(client, status, "billing", "BELLWEAVE_BILLING_TOKEN")
         if operator is None or billing is None:

@@ -117,7 +117,10 @@ class Supervisor:
         self._note(part.name, state, pid=child.pid)
         try:
             ready = await self._watch_until_ready(part, child)
-            await _until(lambda: child.exit_code() is not None)
+            await _until(lambda: child.exit_code() is not None or part.is_lingering(child.pid))
+            child.ask_to_stop()
+            await _until(lambda: child.exit_code() is not None, STOP_LIMIT_S)
+            child.kill()
         except EXPECTED as error:
             child.kill()
             return False, str(error)

@@ -44,6 +44,10 @@ class EmbeddedServer(ABC):
     def is_ready(self, pid: int) -> bool:
         """Whether the server that runs as `pid` answers. Returns at once."""
 
+    def is_lingering(self, pid: int) -> bool:
+        """Whether it was told to end, takes no new clients, and waits for the old ones to leave."""
+        return False
+
     @property
     def pid(self) -> int:
         if self._child is None:

@@ -117,12 +117,19 @@ class PostgresServer(EmbeddedServer):
         )
 
     def is_ready(self, pid: int) -> bool:
-        """The server itself keeps its state in the eighth line of postmaster.pid."""
+        return self._state(pid) == "ready"
+
+    def is_lingering(self, pid: int) -> bool:
+        """SIGTERM means that to PostgreSQL (a smart shutdown); pools of connections never leave."""
+        return self._state(pid) == "stopping"
+
+    def _state(self, pid: int) -> str | None:
+        """What the server itself says in the eighth line of postmaster.pid."""
         try:
             lines = (self._data / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
-            return False
-        return len(lines) > 7 and int(lines[0]) == pid and lines[7].strip() == "ready"
+            return None
+        return lines[7].strip() if len(lines) > 7 and int(lines[0]) == pid else None
 
     def _initialize(self) -> None:
         """initdb beside the final place, then rename: an interrupted one leaves nothing half made."""
