@@ -24,6 +24,7 @@ BASE_1_0 = "urn:ietf:params:netconf:base:1.0"
 BASE_1_1 = "urn:ietf:params:netconf:base:1.1"
 _NOTIFICATION = "{urn:ietf:params:xml:ns:netconf:notification:1.0}notification"
 _REPLY = f"{{{BASE}}}rpc-reply"
+_RPC_ERROR = f"{{{BASE}}}rpc-error"
 _HELLO = (
     f'<?xml version="1.0" encoding="UTF-8"?><hello xmlns="{BASE}"><capabilities>'
     f"<capability>{BASE_1_0}</capability><capability>{BASE_1_1}</capability></capabilities></hello>"
@@ -234,10 +235,10 @@ class Exchange:
             refusal = errors_of(root)
             said = f": {refusal.detail}" if refusal else ""
             raise ProtocolViolation(f"the device answered an RPC that was not sent{said}")
-        # Most answers are a bare <ok/>; only others can carry errors.
-        bare = len(root) == 1 and root[0].tag == f"{{{BASE}}}ok"
+        # Nearly every answer is a lone <ok/> or <data>; only others are searched for errors.
+        plain = len(root) == 1 and root[0].tag != _RPC_ERROR
         flight, index = waiting
-        flight.take(index, Reply(root, None if bare else errors_of(root)), self._loop.time())
+        flight.take(index, Reply(root, None if plain else errors_of(root)), self._loop.time())
 
     def _take_hello(self, root: etree._Element) -> None:
         self.capabilities = frozenset(
