@@ -79,18 +79,17 @@ def test_every_operation_does_what_it_says(session: Any, config: Config, links: 
     ],
 )
 def test_a_bad_edit_is_refused_whole(
-    lab: Any, connect: Connect, config: Config, links: Links, inside: str, tag: str
+    reader: Any, config: Config, links: Links, inside: str, tag: str
 ) -> None:
-    session = connect("ne-59")
-    with session.locked("candidate"):
-        session.edit_config(config(_circuit("l1")), target="candidate")
+    with reader.locked("candidate"):
+        reader.edit_config(config(_circuit("l1")), target="candidate")
         with pytest.raises(RPCError) as refused:
-            session.edit_config(
+            reader.edit_config(
                 config(_circuit("good") + inside), target="candidate", error_option="rollback-on-error"
             )
         assert refused.value.tag == tag
         assert refused.value.path
-        assert links(session.get_config("candidate", filter=NODE)) == ["l1"]
+        assert links(reader.get_config("candidate", filter=NODE)) == ["l1"]
 
 
 def test_running_is_not_written_directly(session: Any, config: Config) -> None:

@@ -136,8 +136,8 @@ def test_an_element_hangs_up_before_or_after_the_work(
     assert links(again.get_config("running", filter=NODE)) == applied
 
 
-def test_the_command_sets_shows_and_clears_faults(lab: Any, session: Any, element: str) -> None:
+def test_the_command_sets_and_shows_faults(lab: Any, session: Any, element: str) -> None:
     lab.reach("fault", element, "--on", "lock", "--action", "rpc-error")
     assert lab.reach("show")["faults"][element] == [{"on": "lock", "action": "rpc-error", "remaining": None}]
-    assert lab.reach("clear-faults", element) == [element]
+    assert lab.ask(do="clear-faults", element=element) == [element]
     session.lock("candidate")
