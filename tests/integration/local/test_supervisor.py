@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,25 @@ def test_up_twice_keeps_the_running_stack(stack: LocalStack) -> None:
     before = stack.processes()
     assert stack.up().returncode == 0
     assert {n: p["pid"] for n, p in stack.processes().items()} == {n: p["pid"] for n, p in before.items()}
+
+
+def test_up_at_the_same_time_twice_starts_one_stack(stack: LocalStack) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        ended = list(pool.map(lambda _: stack.up(), range(2)))
+    assert [up.returncode for up in ended] == [0, 0], [up.stderr for up in ended]
+    assert len([line for line in stack.living() if "bellweave_local.supervisor" in line]) == 1
+
+
+def test_wipe_deletes_a_stack_and_nothing_else(stack: LocalStack) -> None:
+    assert stack.up().returncode == 0
+    assert stack.run("wipe", "--yes").returncode == 0
+    assert not stack.state.exists()
+    assert stack.living() == []
+    stack.state.mkdir()
+    (stack.state / "precious").write_text("kept")
+    refused = stack.run("wipe", "--yes")
+    assert refused.returncode == 1
+    assert (stack.state / "precious").exists()
 
 
 def test_two_stacks_run_side_by_side(home: Path) -> None:

@@ -157,6 +157,8 @@ def wipe(
     state = StateDir.chosen(state_option)
     if not state.root.exists():
         return
+    if not (state.root / "supervisor.lock").exists():
+        raise Conflict(f"{state.root} is no stack's state; nothing was deleted", where=str(state.root))
     if not yes:
         typer.confirm(f"Delete everything in {state.root}?", abort=True)
     down(state_option)
@@ -181,7 +183,7 @@ def follow(state: StateDir, supervisor: subprocess.Popen[bytes] | None, console:
     shown: set[str] = set()
     while time.monotonic() - begun_s < UP_LIMIT_S:
         found = state.read_status()
-        if supervisor is not None and supervisor.poll() is not None:
+        if supervisor is not None and supervisor.poll() is not None and not state.is_running:
             raise Unavailable(f"the supervisor ended:\n{tail(state.log('supervisor'))}")
         if found is not None and found.supervisor_pid == state.supervisor_pid() and state.is_running:
             for process in found.processes:

@@ -229,4 +229,7 @@ def supervise(state: StateDir, deployment_file: Path) -> None:
 
 
 if __name__ == "__main__":
-    supervise(StateDir(Path(sys.argv[1])), Path(sys.argv[2]))
+    try:
+        supervise(StateDir(Path(sys.argv[1])), Path(sys.argv[2]))
+    except BellweaveError as refused:
+        sys.exit(refused.detail)
