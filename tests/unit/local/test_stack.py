@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from pathlib import Path
@@ -13,7 +12,7 @@ from bellweave_local.deployment import Deployment, Instance
 from bellweave_local.parts import Elsewhere, HttpPart
 from bellweave_local.servers.identity import is_reachable, unprivileged
 from bellweave_local.servers.postgres import SYSTEM_STATE, postgres_home
-from bellweave_local.stack import build_stack
+from bellweave_local.stack import build_stack, neighbours
 from bellweave_local.state import DatabaseStatus, StateDir
 from qmodel.errors import Invalid
 
@@ -50,10 +49,18 @@ def test_a_service_is_told_where_everything_is(state: StateDir) -> None:
     assert told["BELLWEAVE_SERVICE"] == "sms"
     assert told["BELLWEAVE_INSTANCE"] == "main"
     assert told["BELLWEAVE_DATABASE_API_URL"] == "a"
-    assert json.loads(told["BELLWEAVE_PEERS"]) == ["nms.north"]
+    assert (told["BELLWEAVE_NMS_INSTANCES"], told["BELLWEAVE_NMS_INSTANCE"]) == ("north", "north")
     assert told["BELLWEAVE_CLOCK_SCALE"] == "60.0"
     assert told["BELLWEAVE_LOG_LEVEL"] == "debug"
     assert stack.apis["sms.main"] == f"http://127.0.0.1:{told['BELLWEAVE_HTTP_PORT']}/api/v1"
+
+
+def test_neighbours_are_told_by_their_service() -> None:
+    assert neighbours(["bms.main", "nms.north", "nms.south"]) == {
+        "BELLWEAVE_BMS_INSTANCES": "main",
+        "BELLWEAVE_BMS_INSTANCE": "main",
+        "BELLWEAVE_NMS_INSTANCES": "north,south",
+    }
 
 
 def test_the_same_state_gives_the_same_stack(state: StateDir) -> None:

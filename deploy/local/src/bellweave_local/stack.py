@@ -8,10 +8,9 @@ BELLWEAVE_OIDC_ISSUER is used as it is.
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -228,7 +227,7 @@ class _Builder:
             "BELLWEAVE_HTTP_PORT": str(port),
             "BELLWEAVE_NATS_USER": user.name,
             "BELLWEAVE_NATS_PASSWORD": user.password,
-            "BELLWEAVE_PEERS": json.dumps(peers_of(self.deployment.wiring, instance.name)),
+            **neighbours(peers_of(self.deployment.wiring, instance.name)),
             "BELLWEAVE_STATE_DIR": str(home),
             **instance.settings,
         }
@@ -256,6 +255,18 @@ class _Builder:
                 needs=FOUNDATION,
             )
         )
+
+
+def neighbours(peers: Sequence[str]) -> dict[str, str]:
+    """How a service is told whom it works with: `BELLWEAVE_NMS_INSTANCES=north,south`, and for those who
+    have but one such neighbour `BELLWEAVE_BMS_INSTANCE=main`."""
+    told: dict[str, str] = {}
+    for service in sorted({peer.partition(".")[0] for peer in peers}):
+        names = [peer.partition(".")[2] for peer in peers if peer.startswith(f"{service}.")]
+        told[f"BELLWEAVE_{service.upper()}_INSTANCES"] = ",".join(names)
+        if len(names) == 1:
+            told[f"BELLWEAVE_{service.upper()}_INSTANCE"] = names[0]
+    return told
 
 
 def element_login(directory: Path) -> Path:
