@@ -17,6 +17,7 @@ from ems.adapters.netconf.errors import (
 )
 from ems.adapters.netconf.exchange import Exchange, Limits
 from ems.adapters.netconf.framing import frame_chunked, frame_legacy
+from ems.adapters.netconf.session import wake
 from qmodel.errors import TimedOut, Unavailable
 
 BASE = "urn:ietf:params:xml:ns:netconf:base:1.0"
@@ -29,10 +30,13 @@ class Wire:
         self.sent = b""
         self.writes = 0
         self.dropped = False
+        self.twice = asyncio.Event()
 
     def write(self, data: bytes) -> None:
         self.sent += data
         self.writes += 1
+        if self.writes == 2:
+            self.twice.set()
 
     def abort(self) -> None:
         self.dropped = True
@@ -69,6 +73,7 @@ async def greeted(**limits: Any) -> tuple[Exchange, Wire]:
     exchange.feed(hello("urn:ietf:params:netconf:base:1.1"))
     await waiting
     wire.sent, wire.writes = b"", 0
+    wire.twice.clear()
     return exchange, wire
 
 
@@ -293,3 +298,27 @@ async def test_notifications_are_queued_and_what_overflows_is_counted() -> None:
     for _ in range(2):
         with pytest.raises(Unavailable):
             await exchange.notification()
+
+
+async def test_a_device_that_lets_the_first_rpc_lie_is_woken_by_a_second() -> None:
+    exchange, wire = await greeted()
+    waking = asyncio.ensure_future(wake(exchange, Limits(nudge_s=0.01)))
+    await wire.twice.wait()
+    exchange.feed(reply("1", "<data/>") + reply("2", "<data/>"))
+    await waking
+
+
+async def test_a_device_that_answers_at_once_is_asked_once() -> None:
+    exchange, wire = await greeted()
+    waking = asyncio.ensure_future(wake(exchange, Limits(nudge_s=60.0)))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    exchange.feed(reply("1", rpc_error("access-denied")))
+    await waking
+    assert wire.ids() == ["1"]
+
+
+async def test_a_device_that_stays_silent_after_its_hello_is_given_up() -> None:
+    exchange, _ = await greeted()
+    with pytest.raises(TimedOut):
+        await wake(exchange, Limits(nudge_s=0.01, hello_s=0.03))

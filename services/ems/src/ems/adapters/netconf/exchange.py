@@ -37,7 +37,7 @@ class Limits:
 
     login_s: float = 15.0
     hello_s: float = 10.0
-    nudge_s: float = 1.0
+    nudge_s: float = 0.3
     rpc_s: float = 10.0
     close_s: float = 1.0
     keepalive_s: float = 15.0

@@ -145,7 +145,7 @@ async def connect(address: DeviceAddress, login: Login, limits: Limits, pacer: L
         async with asyncio.timeout(limits.login_s):
             await connection.create_session(lambda: subsystem, subsystem="netconf", encoding=None)
         await subsystem.exchange.greet()
-        await _wake(subsystem.exchange, limits)
+        await wake(subsystem.exchange, limits)
     except BaseException as error:
         connection.abort()
         raise _translated(error, where) from None
@@ -167,7 +167,7 @@ async def fetch_host_key(host: str, port: int, limit_s: float) -> str:
     return key.export_public_key("openssh").decode("ascii").strip()
 
 
-async def _wake(exchange: Exchange, limits: Limits) -> None:
+async def wake(exchange: Exchange, limits: Limits) -> None:
     """Ask for nothing, and once more if no answer comes soon.
 
     A server that reads our hello and the first RPC in one go may leave the RPC lying in its buffer until the
