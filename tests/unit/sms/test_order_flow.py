@@ -51,7 +51,7 @@ async def test_progress_names_path_rate_and_every_member_with_its_time(world: An
     assert 0.9 < link["fidelity"] < 0.97
     assert link["latency_s"] == pytest.approx(0.002)
     assert "alice – border" in notes["placed"].text
-    north = notes["provision"].data["votes"][0]
+    north = notes["provision"].data["members"][0]
     assert north["member"] == "nms.north"
     assert north["members"][0]["members"][0]["member"] == "north-qn"
     assert "nms.north provisioned 1 element of 1 EMS" in notes["provision"].text
@@ -138,7 +138,8 @@ async def test_an_operator_that_is_slow_gets_another_attempt_under_another_chang
         world.pass_time(0.01)
         if change.change_id.endswith("-2"):
             world.networks.fails.clear()
-        return await commit(instance, change, verb)
+        reply: CommitReply = await commit(instance, change, verb)
+        return reply
 
     commit = world.networks.commit
     world.networks.commit = recovers

@@ -259,6 +259,9 @@ class Reads(Protocol):
         """With the ids of each one's links."""
 
     async def service(self, scope: Scope, service_id: str) -> tuple[Service, list[str]]: ...
+    async def history(self, scope: Scope, service_id: str, after: int, limit: int) -> list[tuple[int, Note]]:
+        """What was told about the service itself after note `after`, oldest first."""
+
     async def links(
         self, scope: Scope, service_id: str | None, after: str | None, limit: int
     ) -> list[LinkView]:

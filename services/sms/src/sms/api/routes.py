@@ -25,6 +25,7 @@ from qmodel.ids import new_id
 from sms.api.feed import Feed
 from sms.api.shapes import (
     ChangeView,
+    HistoryItem,
     OrderBody,
     OrderView,
     ServiceView,
@@ -33,6 +34,7 @@ from sms.api.shapes import (
     SiteList,
     UsageView,
     show_change,
+    show_history,
     show_link,
     show_order,
     show_service,
@@ -174,6 +176,15 @@ def _services(doors: Doors) -> APIRouter:
     @routes.get("/services/{service_id}/links")
     async def links_of_service(service_id: str, principal: Viewer, page: Paging) -> Page[ShownLink]:
         return await _page_of_links(doors, _scope(principal), service_id, page)
+
+    @routes.get("/services/{service_id}/history")
+    async def history_of_service(service_id: str, principal: Viewer, page: Paging) -> Page[HistoryItem]:
+        """How the service fared, oldest first: its states with their reasons, and its removal."""
+        after = page.after(1)
+        since = int(after[0]) if after else 0
+        found = await doors.reads.history(_scope(principal), service_id, since, page.limit + 1)
+        shown = [show_history(note_id, note) for note_id, note in found]
+        return Page.of(shown, page, key=lambda item: (item.id,))
 
     @routes.get("/services/{service_id}/usage")
     async def usage_of_service(service_id: str, principal: Viewer) -> UsageView:

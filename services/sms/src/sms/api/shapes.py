@@ -100,6 +100,18 @@ class ServiceView(Body):
     version: int
 
 
+class HistoryItem(Body):
+    """`at` is real time. `state` and `reason` are the service's when it was told."""
+
+    id: int
+    at: datetime
+    step: str
+    state: ServiceState
+    reason: str
+    text: str
+    data: dict[str, Any]
+
+
 class SegmentView(Body):
     operator: str
     state: LinkState
@@ -222,6 +234,14 @@ def show_service(service: Service, links: list[str], now: datetime) -> ServiceVi
         active_since=service.active_since,
         expected_active_in_s=expected_in_s,
         version=service.version,
+    )
+
+
+def show_history(note_id: int, note: Note) -> HistoryItem:
+    data = dict(note.data)
+    state, reason = ServiceState(data.pop("state")), data.pop("reason", "")
+    return HistoryItem(
+        id=note_id, at=note.at, step=note.step, state=state, reason=reason, text=note.text, data=data
     )
 
 

@@ -125,6 +125,7 @@ CREATE TABLE journal (
     at         timestamptz NOT NULL
 );
 CREATE INDEX journal_of_order ON journal (order_id, note_id);
+CREATE INDEX journal_of_service ON journal (service_id, note_id) WHERE topic = 'service';
 CREATE INDEX journal_of_tenant ON journal (tenant, xid, note_id);
 
 -- How network-wide changes went. For operators only.

@@ -194,6 +194,11 @@ SELECT * FROM journal WHERE order_id = %(order_id)s AND note_id > %(after)s ORDE
 -- progress_of_orders: what was told about several orders themselves
 SELECT * FROM journal WHERE order_id = ANY(%(order_ids)s) AND topic = 'order' ORDER BY order_id, note_id
 
+-- history_of_service: what was told about a service itself, page by page, oldest first
+SELECT * FROM journal
+WHERE service_id = %(service_id)s AND topic = 'service' AND note_id > %(after)s
+ORDER BY note_id LIMIT %(limit)s
+
 -- journal_since: what was told to a tenant since a position, up to the oldest transaction still running
 SELECT * FROM journal
 WHERE (xid, note_id) > (%(xid)s, %(note_id)s) AND xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint

@@ -19,6 +19,9 @@ from sms.domain.service import Service
 from sms.ports import LinkView, Position, Scope
 from sms.store.rows import Row, link_of, note_of, order_of, service_of
 
+_AFTER_ALL = 10**17
+"""A note id above all that will ever be."""
+
 
 class SqlReads:
     """Implements `ports.Reads`. `db` is the pool of the api role."""
@@ -69,14 +72,20 @@ class SqlReads:
                 raise NotFound("there is no such service", where=service_id)
             return (await self._with_links(conn, [service_of(rows[0])]))[0]
 
+    async def history(self, scope: Scope, service_id: str, after: int, limit: int) -> list[tuple[int, Note]]:
+        async with self._within(scope) as conn:
+            await _must_exist(conn, self._sql.service_by_id, service_id)
+            rows = await _all(
+                conn, self._sql.history_of_service, service_id=service_id, after=after, limit=limit
+            )
+        return [(row["note_id"], note_of(row)) for row in rows]
+
     async def links(
         self, scope: Scope, service_id: str | None, after: str | None, limit: int
     ) -> list[LinkView]:
         async with self._within(scope) as conn:
-            if service_id is not None and not await _all(
-                conn, self._sql.service_by_id, service_id=service_id
-            ):
-                raise NotFound("there is no such service", where=service_id)
+            if service_id is not None:
+                await _must_exist(conn, self._sql.service_by_id, service_id)
             return await self._links(conn, service_id=service_id, after=after, limit=limit)
 
     async def link(self, scope: Scope, link_id: str) -> LinkView:
@@ -88,8 +97,7 @@ class SqlReads:
 
     async def usage(self, scope: Scope, service_id: str) -> list[Row]:
         async with self._within(scope) as conn:
-            if not await _all(conn, self._sql.service_by_id, service_id=service_id):
-                raise NotFound("there is no such service", where=service_id)
+            await _must_exist(conn, self._sql.service_by_id, service_id)
             return await _all(conn, self._sql.usage_of_service, service_id=service_id)
 
     async def change(self, change_id: str) -> Row:
@@ -109,7 +117,7 @@ class SqlReads:
     async def journal_end(self) -> Position:
         async with self._within(Scope(None)) as conn:
             rows = await _all(conn, self._sql.journal_end)
-        return Position(int(rows[0]["xid"]), 2**62)
+        return Position(int(rows[0]["xid"]), _AFTER_ALL)
 
     async def _links(self, conn: Connection, **asked: Any) -> list[LinkView]:
         values = {"service_id": None, "link_id": None, "after": None, **asked}
@@ -136,3 +144,9 @@ class SqlReads:
 
 async def _all(conn: Connection, query: str, **values: Any) -> list[Row]:
     return await (await conn.execute(query, values)).fetchall()
+
+
+async def _must_exist(conn: Connection, query: str, service_id: str) -> None:
+    """Raises NotFound for a service that is not there, or not visible."""
+    if not await _all(conn, query, service_id=service_id):
+        raise NotFound("there is no such service", where=service_id)

@@ -23,7 +23,15 @@ from sms.domain.queue import Waiting, who_may_go
 from sms.domain.service import stabilize
 from sms.domain.votes import Ballot, sentence
 from sms.ports import SETTLE_LOOP, ChangeRows, Errand, Networks, Unit, Units
-from sms.usecases.following import load_family, move_along, order_note, real_now, service_note
+from sms.usecases.following import (
+    Family,
+    load_family,
+    move_along,
+    order_note,
+    real_now,
+    service_note,
+    state_changed,
+)
 from sms.usecases.sites import Sites
 from sms.usecases.stabilizing import patience_s
 
@@ -160,18 +168,22 @@ class _Rows:
         family = await load_family(unit, errand.service_id)
         if family is None or errand.purpose != CREATE or family.order.state is not OrderState.COMMITTING:
             return
-        before = family.service.state
         service = stabilize(family.service)
         order = postpone(
             _forward(family.order), self._clock.real_now_s() + patience_s(family.links, self._clock)
         )
         await unit.save_order(order)
+        await unit.save_service(service)
         expected = service.expected_active_at or self._clock.now() + timedelta(
             seconds=max((p.settle_s for link in family.links for p in link.placements), default=0.0)
         )
         text = f"Committed in every operator; {len(family.links)} links stabilize."
-        await unit.note(order_note(order, "stabilizing", text, self._clock, expected_at=expected.isoformat()))
-        await move_along(unit, type(family)(order, service, family.links), before, self._clock)
+        await unit.emit(state_changed(service, self._clock))
+        await unit.note(
+            order_note(order, "stabilizing", text, self._clock, expected_at=expected.isoformat()),
+            service_note(service, "stabilizing", text, self._clock),
+        )
+        await move_along(unit, Family(order, service, family.links), service.state, self._clock)
 
     async def _tell(self, unit: Unit, change: Change, errand: Errand) -> None:
         ballot = self._ballots.get(change.change_id)
@@ -183,9 +195,9 @@ class _Rows:
         for verb, votes in ballot.untold():
             text = sentence(verb, votes)
             if errand.purpose == CREATE:
-                notes.append(order_note(order, verb.value, text, self._clock, votes=votes))
+                notes.append(order_note(order, verb.value, text, self._clock, members=votes))
             else:
-                notes.append(service_note(service, verb.value, text, self._clock, votes=votes))
+                notes.append(service_note(service, verb.value, text, self._clock, members=votes))
         if change.phase is Phase.CONFIRMING and errand.purpose == CREATE:
             text = "Every operator has provisioned: committed."
             notes.append(order_note(order, "decide", text, self._clock, change_id=change.change_id))

@@ -87,7 +87,7 @@ def service_note(service: Service, step: str, text: str, clock: DomainClock, **d
         tenant=service.tenant,
         order_id=service.order_id,
         service_id=service.service_id,
-        data={"state": service.state.value, **data},
+        data={"state": service.state.value, "reason": service.reason, **data},
     )
 
 

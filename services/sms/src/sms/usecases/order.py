@@ -230,7 +230,7 @@ class Orders:
         reason = (change.refusal if change else None) or "the change was lost"
         where = change.refused_where if change else None
         if votes:
-            refusal = DeviceError(reason, where=where, change_id=order.change_id, votes=votes)
+            refusal = DeviceError(reason, where=where, change_id=order.change_id, members=votes)
             return await self._decide(order, OrderState.REFUSED, refusal)
         if order.attempt >= self._limits.attempts or self._clock.real_now_s() >= order.deadline_s:
             late = TimedOut(f"given up after {order.attempt} attempts: {reason}", where=where)
