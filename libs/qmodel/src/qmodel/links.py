@@ -59,29 +59,41 @@ class LinkState(StrEnum):
 
 
 class Hop(Shape):
-    """One elementary pair distribution: a source at `source_node` and photons to both swap points or ends."""
+    """One elementary pair distribution: a source at `source_node` and photons to both swap points or ends.
+
+    `nodes` is its way from end to end, `quantum_links` the links between them. `pair_rate_hz` is what this
+    link may take of the hop while its photons fly, `share_ppm` (of a million) the share of time for that.
+    """
 
     ends: tuple[Name, Name]
+    nodes: tuple[Name, ...]
     source_node: Name
+    source: Name
     quantum_links: tuple[Name, ...]
     loss_db: float
     pair_rate_hz: float
     werner: float
+    share_ppm: Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class Placement(Shape):
     """Where a link runs and what it is expected to give; every figure says for how much of the time.
 
     `pair_rate_hz` and `key_rate_bps` are sustained averages: for a satellite they are already multiplied by
-    the share of time in which it passes. `why` is one sentence for a person.
+    the share of time in which it passes. `request` is what it answers, so that it can be carried out, checked
+    and made again. `bsms` are those of `swap_nodes`, a border that this operator owns included; `detectors`
+    those of the two ends, None where photons are handed over. `why` is one sentence for a person.
     """
 
     link_id: Id
+    request: LinkRequest
     operator: Name
     nodes: tuple[Name, ...]
     quantum_links: tuple[Name, ...]
     hops: tuple[Hop, ...]
     swap_nodes: tuple[Name, ...] = ()
+    bsms: tuple[Name, ...] = ()
+    detectors: tuple[Name | None, Name | None]
     elements: tuple[Name, ...] = ()
     fidelity: float
     pair_rate_hz: float

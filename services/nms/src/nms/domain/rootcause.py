@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 from qmodel.contracts.ems import Alarm, PerceivedSeverity
 from qmodel.links import Placement
-from qmodel.topology import QuantumLink, Topology
+from qmodel.topology import QuantumLink, TimingLink, Topology
+
+Line = QuantumLink | TimingLink
 
 LOSS_OF_LIGHT = frozenset({"loss-of-signal", "link-down", "interface-down"})
 """Alarm types at `port/<name>` that say that no light comes in."""
@@ -21,12 +23,13 @@ _GRAVE = (PerceivedSeverity.CRITICAL, PerceivedSeverity.MAJOR)
 
 @dataclass(frozen=True)
 class Cause:
-    """One root cause. `name` is stable, such as `quantum-link/f1`, `conduit/c1` or `port/n1/q2`;
-    `quantum_links` do not carry light because of it; `avoid` is what a new path must not use."""
+    """One root cause. `name` is stable, such as `quantum-link/f1`, `timing-link/t1`, `conduit/c1` or
+    `port/n1/q2`; `dark` are the quantum and timing links that carry no light because of it; `avoid` is what
+    a new path must not use."""
 
     name: str
     text: str
-    quantum_links: frozenset[str] = frozenset()
+    dark: frozenset[str] = frozenset()
     avoid: tuple[str, ...] = ()
 
 
@@ -37,11 +40,11 @@ def causes_of(
 
     A free-space path between two passes is dark by nature and has no cause. Both ends of one fibre dark, or
     the only end that is ours: that fibre. One end of two: its port. At least two dark fibres that share a
-    conduit, with no lit one in use beside them there: the conduit.
+    conduit (quantum or timing), with no lit one in use beside them there: the conduit.
     """
     dark = _dark_ends(topology, alarms, domain_now_s)
-    in_use = {name for placement in placements for name in placement.quantum_links}
-    links = {link.id: link for link in topology.quantum_links}
+    in_use = {name for placement in placements for name in used_links(placement)}
+    links: dict[str, Line] = {link.id: link for link in (*topology.quantum_links, *topology.timing_links)}
     open_links = set(dark)
     causes: list[Cause] = []
     while (cut := _worst_conduit(links, open_links, in_use - set(dark))) is not None:
@@ -61,16 +64,21 @@ def causes_of(
 
 
 def dark_links(topology: Topology, alarms: Iterable[Alarm], domain_now_s: float) -> frozenset[str]:
-    """Quantum links of which at least one end sees no light though it should."""
+    """Quantum and timing links of which at least one end sees no light though it should."""
     return frozenset(_dark_ends(topology, alarms, domain_now_s))
+
+
+def used_links(placement: Placement) -> frozenset[str]:
+    """Quantum and timing links that the placement cannot do without."""
+    return frozenset((*placement.quantum_links, *placement.timing_links))
 
 
 def disrupted(causes: Sequence[Cause], placements: Iterable[Placement]) -> dict[str, Cause]:
     """Link id → the first cause that cuts its placement."""
     cut: dict[str, Cause] = {}
     for placement in placements:
-        used = set(placement.quantum_links)
-        hit = next((cause for cause in causes if cause.quantum_links & used), None)
+        used = used_links(placement)
+        hit = next((cause for cause in causes if cause.dark & used), None)
         if hit is not None:
             cut[placement.link_id] = hit
     return cut
@@ -96,7 +104,7 @@ def cause_at_elements(
 
 
 def _dark_ends(topology: Topology, alarms: Iterable[Alarm], domain_now_s: float) -> dict[str, frozenset[str]]:
-    """Quantum link → its nodes at whose port no light comes in though it should."""
+    """Quantum or timing link → its nodes at whose port no light comes in though it should."""
     dark_ports: set[tuple[str, str]] = set()
     for alarm in alarms:
         kind, _, port = alarm.resource.partition("/")
@@ -108,8 +116,9 @@ def _dark_ends(topology: Topology, alarms: Iterable[Alarm], domain_now_s: float)
             dark_ports.add((alarm.element, port))
     element_of = {node.id: node.element for node in topology.nodes}
     ends: dict[str, frozenset[str]] = {}
-    for link in topology.quantum_links:
-        if link.visibility is not None and not link.visibility.open_at(domain_now_s):
+    for link in (*topology.quantum_links, *topology.timing_links):
+        visibility = link.visibility if isinstance(link, QuantumLink) else None
+        if visibility is not None and not visibility.open_at(domain_now_s):
             continue
         nodes = frozenset(
             end.node for end in (link.a, link.b) if (element_of.get(end.node), end.port) in dark_ports
@@ -120,7 +129,7 @@ def _dark_ends(topology: Topology, alarms: Iterable[Alarm], domain_now_s: float)
 
 
 def _worst_conduit(
-    links: Mapping[str, QuantumLink], dark: set[str], lit_in_use: set[str]
+    links: Mapping[str, Line], dark: set[str], lit_in_use: set[str]
 ) -> tuple[str, frozenset[str]] | None:
     """The conduit that explains most of what is dark, at least two fibres, and contradicts nothing."""
     members: dict[str, set[str]] = {}
@@ -139,13 +148,20 @@ def _worst_conduit(
     return conduit, frozenset(members[conduit])
 
 
-def _one_link(topology: Topology, link: QuantumLink, dark_nodes: frozenset[str]) -> Cause:
+def _one_link(topology: Topology, link: Line, dark_nodes: frozenset[str]) -> Cause:
     ours = {node.id for node in topology.nodes if node.operator == topology.operator}
-    if dark_nodes >= ours & set(link.ends):
-        what = "fibre" if link.medium == "fibre" else "free-space path"
+    if dark_nodes >= ours & {link.a.node, link.b.node}:
+        kind, what = _kind(link)
         text = f"{what} {link.id} between {link.a.node} and {link.b.node} carries no light"
-        return Cause(f"quantum-link/{link.id}", text, frozenset({link.id}), (link.id,))
+        return Cause(f"{kind}/{link.id}", text, frozenset({link.id}), (link.id,))
     node = min(dark_nodes)
     end = link.a if link.a.node == node else link.b
     text = f"no light at port {end.port} of {node}, and no complaint from the other end of {link.id}"
     return Cause(f"port/{node}/{end.port}", text, frozenset({link.id}), (link.id,))
+
+
+def _kind(link: Line) -> tuple[str, str]:
+    """The kind of resource that a link is, and what people call it."""
+    if isinstance(link, TimingLink):
+        return "timing-link", "timing fibre"
+    return "quantum-link", "fibre" if link.medium == "fibre" else "free-space path"

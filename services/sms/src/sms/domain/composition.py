@@ -6,7 +6,6 @@ owner, with the same model that placement and the emulator use (`qmodel.chains`)
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -19,6 +18,9 @@ from qmodel.secretkey import pair_rate_for_key_hz, secret_key_rate_bps
 from qmodel.security import SecurityLevel
 from qmodel.topology import Pass
 
+_FASTER = 3.0
+"""How much faster the offer with more to give may work than the other: beyond, waiting hardly shrinks."""
+_BISECTIONS = 30
 _HEADROOM = 1.02
 """Segments are asked for a little more than the estimate needs, since each rounds by itself."""
 
@@ -43,18 +45,23 @@ class Demand:
 
 @dataclass(frozen=True)
 class Joined:
-    """Two offers that meet at one border, and the share of each that the demand takes."""
+    """Two offers that meet at one border, and the sustained pair rate that the demand takes of each."""
 
     a: BorderOffer
     b: BorderOffer
     join: Join
-    share: float
+    rates_hz: tuple[float, float]
     estimate: Performance
     latency_s: float
 
     @property
     def border(self) -> str:
         return self.a.border
+
+    @property
+    def share(self) -> float:
+        """The larger share that is taken of the two offers, in (0, 1]."""
+        return max(self.rates_hz[0] / self.a.pair_rate_hz, self.rates_hz[1] / self.b.pair_rate_hz)
 
     @property
     def visibility(self) -> Pass | None:
@@ -105,14 +112,17 @@ def segment_requests(link_id: str, joined: Joined, demand: Demand) -> tuple[Link
             purpose=demand.purpose,
             security_level=demand.security_level,
             key_rate_bps=demand.key_rate_bps,
-            pair_rate_hz=mine.pair_rate_hz * joined.share,
+            pair_rate_hz=rate_hz,
             min_fidelity=fidelity(mine.werner * slack),
             max_latency_s=mine.latency_s + spare_s,
             swap_at_b=True,
             handover=other.handover if mine.join is not None else None,
             metered=mine is joined.a,
         )
-        for mine, other in ((joined.a, joined.b), (joined.b, joined.a))
+        for mine, other, rate_hz in (
+            (joined.a, joined.b, joined.rates_hz[0]),
+            (joined.b, joined.a, joined.rates_hz[1]),
+        )
     )
     return first, second
 
@@ -139,7 +149,8 @@ def _judge(a: BorderOffer, b: BorderOffer, demand: Demand, link_id: str) -> Join
             f"{latency_s:.4f} s over {a.border}, {demand.max_latency_s} s asked",
             max_latency_s=latency_s,
         )
-    whole = _performance(a, b, join, 1.0)
+    pair = _Pair(a, b, join)
+    whole = pair.performance(pair.slower_hz)
     if whole.pair_rate_hz <= 0:
         return refuse("capacity", f"nothing is free over {a.border} now")
     if whole.fidelity < demand.min_fidelity:
@@ -148,10 +159,10 @@ def _judge(a: BorderOffer, b: BorderOffer, demand: Demand, link_id: str) -> Join
             f"fidelity {whole.fidelity:.4f} over {a.border}, {demand.min_fidelity:.4f} asked",
             min_fidelity=whole.fidelity,
         )
-    share = _share(a, b, join, demand, whole)
-    if share > 1.0:
+    level_hz = pair.level_for(demand)
+    if level_hz is None:
         return _too_little(refuse, a.border, whole, demand)
-    return Joined(a, b, join, share, _performance(a, b, join, share), latency_s)
+    return Joined(a, b, join, pair.sustained_hz(level_hz), pair.performance(level_hz), latency_s)
 
 
 def _too_little(refuse: Callable[..., Refusal], border: str, whole: Performance, demand: Demand) -> Refusal:
@@ -163,32 +174,64 @@ def _too_little(refuse: Callable[..., Refusal], border: str, whole: Performance,
     return refuse("capacity", reason, pair_rate_hz=whole.pair_rate_hz)
 
 
-def _share(a: BorderOffer, b: BorderOffer, join: Join, demand: Demand, whole: Performance) -> float:
-    """The share of both offers that gives what is needed; rates grow with it, Werner falls a little below 1,
-    since slower segments wait longer in memory. Above 1: the offers do not suffice."""
-    share = _HEADROOM * demand.needed_hz(whole.werner) / whole.pair_rate_hz
-    for _ in range(8):
-        if not math.isfinite(share) or share > 1.0:
-            return math.inf
-        now = _performance(a, b, join, share)
-        needed_hz = _HEADROOM * demand.needed_hz(now.werner)
-        if now.fidelity < demand.min_fidelity:
-            share = 1.0 if share < 1.0 else math.inf
-            continue
-        if now.pair_rate_hz >= needed_hz * (1 - 1e-6):
-            return share
-        share *= needed_hz / now.pair_rate_hz
-    return share
+@dataclass(frozen=True)
+class _Pair:
+    """Two offers joined. A level is the rate (while photons fly) of the offer that has less to give; the
+    other one may work faster, so that little time is lost by waiting for it."""
+
+    a: BorderOffer
+    b: BorderOffer
+    join: Join
+
+    @property
+    def duty(self) -> float:
+        """Share of time in which both sides have light."""
+        return min(_duty(self.a), _duty(self.b))
+
+    @property
+    def slower_hz(self) -> float:
+        return min(self._most_hz(self.a), self._most_hz(self.b))
+
+    def performance(self, level_hz: float) -> Performance:
+        """Sustained; while a satellite is away nothing arrives from its side."""
+        rates = zip((self.a, self.b), self._rates_hz(level_hz), strict=True)
+        hops = [HopPhysics(rate_hz, offer.werner, rate_hz) for offer, rate_hz in rates]
+        if not all(hop.pair_rate_hz > 0 for hop in hops):
+            return Performance(0.0, 0.0)
+        whole = chain_performance(hops, [SwapPhysics(self.join.success, self.join.werner, self.join.t2_s)])
+        return Performance(whole.pair_rate_hz * self.duty, whole.werner, whole.swap_success)
+
+    def level_for(self, demand: Demand) -> float | None:
+        """The lowest level at which the demand is met with a little headroom, by bisection; None if none."""
+
+        def enough(level_hz: float) -> bool:
+            now = self.performance(level_hz)
+            return now.fidelity >= demand.min_fidelity and now.pair_rate_hz >= _HEADROOM * demand.needed_hz(
+                now.werner
+            )
+
+        low, high = 0.0, self.slower_hz
+        if not enough(high):
+            return None
+        for _ in range(_BISECTIONS):
+            middle = (low + high) / 2
+            low, high = (low, middle) if enough(middle) else (middle, high)
+        return high
+
+    def sustained_hz(self, level_hz: float) -> tuple[float, float]:
+        """What each operator is asked for at this level, averaged over its passes."""
+        a_hz, b_hz = self._rates_hz(level_hz)
+        return a_hz * _duty(self.a), b_hz * _duty(self.b)
+
+    def _rates_hz(self, level_hz: float) -> tuple[float, float]:
+        most = self._most_hz(self.a), self._most_hz(self.b)
+        a_hz, b_hz = (level_hz if hz == self.slower_hz else min(hz, _FASTER * level_hz) for hz in most)
+        return a_hz, b_hz
+
+    @staticmethod
+    def _most_hz(offer: BorderOffer) -> float:
+        return offer.pair_rate_hz / _duty(offer)
 
 
-def _performance(a: BorderOffer, b: BorderOffer, join: Join, share: float) -> Performance:
-    """Sustained, of a share of both offers; while a satellite is away nothing arrives from its side."""
-    duty = min(offer.visibility.duty if offer.visibility else 1.0 for offer in (a, b))
-    hops = [HopPhysics(offer.pair_rate_hz * share / duty_of(offer), offer.werner, 1e9) for offer in (a, b)]
-    whole = chain_performance(hops, [SwapPhysics(join.success, join.werner, join.t2_s)])
-    return Performance(whole.pair_rate_hz * duty, whole.werner, whole.swap_success)
-
-
-def duty_of(offer: BorderOffer) -> float:
-    """Share of time in which the offer's photons fly."""
+def _duty(offer: BorderOffer) -> float:
     return offer.visibility.duty if offer.visibility is not None else 1.0
