@@ -1,0 +1,1 @@
+"""How answers look to a person: tables with units, sober. Knows the APIs' shapes, calls nothing."""
