@@ -8,11 +8,11 @@ from typing import Annotated, Literal, Protocol
 
 from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
-from qkit.auth import Principal, require
 
 from ems.domain.device import Login
 from ems.domain.managed import ManagedDevice
 from ems.usecases.device import Devices, NewDevice
+from qkit.auth import Principal, require
 from qkit.http import Page, PageParams, etag_of, page_params
 from qmodel.errors import Invalid, NotFound
 from qmodel.ids import Name

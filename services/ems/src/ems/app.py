@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from importlib.resources import files
 
-from qkit.service import Kit, Service, run
-
 from ems import worker
 from ems.adapters.fleet import Fleet
 from ems.adapters.netconf.adapter import NetconfAdapter
@@ -19,6 +17,7 @@ from ems.usecases.commit import DeviceCommit
 from ems.usecases.device import Devices
 from ems.usecases.observe import Observer
 from qcommit.machine import Limits as CommitLimits
+from qkit.service import Kit, Service, run
 
 LIMITS = CommitLimits(validate_s=12.0, provision_s=15.0, settle_s=12.0, doubt_s=15.0)
 """Of the leaf: shorter than those of the NMS above, so that an answer is back before it is given up."""

@@ -102,6 +102,8 @@ class Plant:
     def _line(self, line: Line) -> None:
         if line.key in self.lines:
             raise Invalid(f"{line.key} is both a quantum and a timing link")
+        if line.link in (known.link for known in self.lines.values()):
+            return  # both operators declare the line between them
         self.lines[line.key] = line
         for end in (line.link.a, line.link.b):
             taken = self.at_port.get((end.node, end.port))

@@ -124,7 +124,7 @@ def _link_routes(routes: APIRouter, reads: Reads) -> None:
         before = None if after is None else (_time(after[0]), str(after[1]))
         rows = await reads.alarms(every=state == "all", before=before, limit=page.limit + 1)
         views = [AlarmView.model_validate(row) for row in rows]
-        return Page.of(views, page, key=lambda item: (item.raised_at.isoformat(), item.id))
+        return Page.of(views, page, key=lambda item: (item.raised_at, item.id))
 
 
 def _change_routes(routes: APIRouter, reads: Reads) -> None:
@@ -135,7 +135,7 @@ def _change_routes(routes: APIRouter, reads: Reads) -> None:
         before = None if after is None else (_time(after[0]), str(after[1]))
         rows = await reads.changes(before, page.limit + 1)
         views = [change_view(row) for row in rows]
-        return Page.of(views, page, key=lambda item: (item.created_at.isoformat(), item.id))
+        return Page.of(views, page, key=lambda item: (item.created_at, item.id))
 
     @routes.get("/changes/{change_id}")
     async def change(principal: Operator, change_id: str) -> ChangeView:
@@ -205,17 +205,16 @@ async def _events(reads: Reads, request: Request, after: int) -> AsyncIterator[s
 
 
 def _time(value: object) -> datetime:
-    try:
-        return datetime.fromisoformat(str(value))
-    except ValueError:
-        raise Invalid("this cursor is not ours", where="/cursor") from None
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise Invalid("the cursor is not one of this list", where="cursor")
+    return value
 
 
 def _number(value: object) -> int:
     try:
         number = int(str(value))
     except ValueError:
-        raise Invalid("not a number", where="/cursor") from None
+        raise Invalid("not one of our positions", where="cursor") from None
     if not 0 <= number < 2**63:
-        raise Invalid("out of range", where="/cursor")
+        raise Invalid("not one of our positions", where="cursor")
     return number

@@ -81,7 +81,7 @@ def sized(
 ) -> tuple[float, Performance]:
     """(common share, performance) at which the chain gives `needed_hz(werner)` pairs per second in its pass.
 
-    The Werner parameter falls a little with the share, since slower hops wait longer: so the share is found
+    The Werner parameter falls a little with the share, since slower hops wait longer: so it is found
     by iteration. Stops early, with the share so far, when `enough` no longer holds. The share may be above 1 or
     infinite, where no share will do."""
     whole = plan.at_share(1.0)

@@ -32,7 +32,6 @@ class Network:
         self._photons = self._graph(link.ends for link in topology.quantum_links)
         self._clocks = self._graph((link.a.node, link.b.node) for link in topology.timing_links)
         self._bits = self._graph((link.a, link.b) for link in topology.classical_links)
-        self._timing = {link.id: link for link in topology.timing_links}
         self._timing_between: dict[frozenset[str], list[TimingLink]] = {}
         for link in topology.timing_links:
             self._timing_between.setdefault(frozenset((link.a.node, link.b.node)), []).append(link)
@@ -70,15 +69,6 @@ class Network:
 
     def owns(self, node: Node) -> bool:
         return node.operator == self.operator
-
-    def timing_link(self, link_id: str) -> TimingLink:
-        """Raises NotFound."""
-        try:
-            return self._timing[link_id]
-        except KeyError:
-            raise NotFound(
-                f"operator {self.operator} has no timing link {link_id!r}", where=link_id
-            ) from None
 
     def handovers(self, node_id: str) -> tuple[QuantumLink, ...]:
         """Quantum links that join `node_id` to a node of the other side: photons change operator there."""

@@ -7,7 +7,7 @@ told. All rates that are said to fit have been computed on that route as it is n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from nms.domain.chainplan import Plan, Route
 from nms.domain.network import Network
@@ -151,7 +151,8 @@ def no_route(network: Network, usage: Usage, request: LinkRequest) -> Refusal:
         why = why_not_cleared(node, policy, transit=node.id not in (request.a, request.b))
         if why is not None:
             return refuse("security", node.id, f"{why}, and there is no way around it")
-    if request.avoid and next(iter(RouteSearch(network, usage, lax.model_copy(update={"avoid": ()}))), None):
+    unhindered = RouteSearch(network, usage, lax.model_copy(update={"avoid": ()}))
+    if request.avoid and any(True for _ in unhindered):
         return refuse("path", request.avoid[0], f"no way around {', '.join(request.avoid[:5])}")
     full = next(iter(RouteSearch(network, Usage(), lax)), None)
     for link in full.links if full is not None else ():

@@ -44,7 +44,8 @@ def causes_of(
     """
     dark = _dark_ends(topology, alarms, domain_now_s)
     in_use = {name for placement in placements for name in used_links(placement)}
-    links: dict[str, Line] = {link.id: link for link in (*topology.quantum_links, *topology.timing_links)}
+    lines: list[Line] = [*topology.quantum_links, *topology.timing_links]
+    links = {line.id: line for line in lines}
     open_links = set(dark)
     causes: list[Cause] = []
     while (cut := _worst_conduit(links, open_links, in_use - set(dark))) is not None:
@@ -116,7 +117,8 @@ def _dark_ends(topology: Topology, alarms: Iterable[Alarm], domain_now_s: float)
             dark_ports.add((alarm.element, port))
     element_of = {node.id: node.element for node in topology.nodes}
     ends: dict[str, frozenset[str]] = {}
-    for link in (*topology.quantum_links, *topology.timing_links):
+    lines: list[Line] = [*topology.quantum_links, *topology.timing_links]
+    for link in lines:
         visibility = link.visibility if isinstance(link, QuantumLink) else None
         if visibility is not None and not visibility.open_at(domain_now_s):
             continue
