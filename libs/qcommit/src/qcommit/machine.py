@@ -88,6 +88,14 @@ class Limits:
     last_retry_s: float = 2.0
 
 
+LIMITS: dict[Level, Limits] = {
+    Level.ROOT: Limits(validate_s=30.0, provision_s=40.0, settle_s=25.0),
+    Level.MIDDLE: Limits(validate_s=20.0, provision_s=28.0, settle_s=18.0),
+    Level.LEAF: Limits(validate_s=12.0, provision_s=15.0, settle_s=12.0, doubt_s=15.0),
+}
+"""They shrink towards the leaves, so that an answer is back before whoever waits for it gives up."""
+
+
 @dataclass(frozen=True)
 class Member:
     """One participant below. `vote` is its last answer to the present verb, None while it is owed.

@@ -16,11 +16,8 @@ from ems.store import EmsStore
 from ems.usecases.commit import DeviceCommit
 from ems.usecases.device import Devices
 from ems.usecases.observe import Observer
-from qcommit.machine import Limits as CommitLimits
+from qcommit.machine import LIMITS, Level
 from qkit.service import Kit, Service, run
-
-LIMITS = CommitLimits(validate_s=12.0, provision_s=15.0, settle_s=12.0, doubt_s=15.0)
-"""Of the leaf: shorter than those of the NMS above, so that an answer is back before it is given up."""
 
 
 async def build(kit: Kit[EmsSettings]) -> Service:
@@ -34,7 +31,7 @@ async def build(kit: Kit[EmsSettings]) -> Service:
         worker.NmsLine(kit.bus),
         now_s=time.time,
         epoch=lambda: kit.lease.epoch,
-        limits=LIMITS,
+        limits=LIMITS[Level.LEAF],
     )
     worker.serve(kit.bus, commit)
 

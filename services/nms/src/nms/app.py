@@ -20,7 +20,7 @@ from nms.usecases.settle import Settler
 from nms.usecases.topology import Networks, Topologies
 from nms.usecases.usage import Usages
 from nms.worker import Events, Listeners, Requests, keep_time
-from qcommit.machine import Limits
+from qcommit.machine import LIMITS, Level
 from qkit.bus import Bus
 from qkit.service import Kit, Service, run
 from qmodel.contracts.commit import Verb
@@ -57,7 +57,7 @@ def build_cases(settings: NmsSettings, store: PgStore, bus: Bus, epoch: Callable
         settler,
         now_s=clock.real_now_s,
         epoch=epoch,
-        limits=Limits(),
+        limits=LIMITS[Level.MIDDLE],
         carry_s=settings.carry_s,
         confirm_timeout_s=settings.confirm_timeout_s,
     )

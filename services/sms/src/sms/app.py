@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from importlib.resources import files
 
-from qcommit.machine import Limits
+from qcommit.machine import LIMITS, Level
 from qkit.service import Kit, Service, run
 from sms.adapters.peers import BusNetworks, BusQuotas
 from sms.api import Doors, router
@@ -47,7 +47,7 @@ def build_cases(kit: Kit[SmsSettings], store: Store) -> Cases:
         sites,
         epoch=lambda: kit.lease.epoch,
         clock=clock,
-        limits=Limits(),
+        limits=LIMITS[Level.ROOT],
         confirm_timeout_s=settings.confirm_timeout_s,
     )
     limits = OrderLimits(place_s=settings.order_limit_s, attempts=settings.order_attempts)
