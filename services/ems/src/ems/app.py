@@ -9,7 +9,7 @@ from ems import worker
 from ems.adapters.fleet import Fleet
 from ems.adapters.netconf.adapter import NetconfAdapter
 from ems.adapters.netconf.exchange import Limits
-from ems.adapters.vault import Vault
+from ems.adapters.vault import FernetVault
 from ems.api import router
 from ems.settings import EmsSettings
 from ems.store import EmsStore
@@ -22,7 +22,7 @@ from qkit.service import Kit, Service, run
 
 async def build(kit: Kit[EmsSettings]) -> Service:
     settings = kit.settings
-    store = EmsStore(kit.db_worker, Vault.from_settings(settings.credentials_key, settings.state_dir))
+    store = EmsStore(kit.db_worker, FernetVault.from_settings(settings.credentials_key, settings.state_dir))
     adapter = NetconfAdapter(Limits(login_s=settings.login_limit_s, rpc_s=settings.rpc_limit_s))
     fleet = Fleet(adapter, store, at_once=settings.devices_at_once)
     commit = DeviceCommit(

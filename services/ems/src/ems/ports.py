@@ -209,6 +209,16 @@ class CommitStore(Protocol):
     async def unfinished_changes(self) -> list[str]: ...
 
 
+class Vault(Protocol):
+    """Keeps credentials unreadable at rest."""
+
+    def seal(self, login: Login) -> bytes: ...
+
+    def open(self, token: bytes) -> Login:
+        """Raises Internal when it was sealed by another key."""
+        ...
+
+
 class DeviceStore(Protocol):
     """Devices and how they are doing."""
 

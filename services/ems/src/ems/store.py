@@ -11,13 +11,12 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from ems.adapters.vault import Vault
 from ems.domain.device import Component, DeviceAddress, Interface, Login, Module, Profile, Traits
 from ems.domain.managed import Access, ManagedDevice, ManagedState
 from ems.domain.observation import ActiveAlarm
 from ems.domain.report import Report, Told
 from ems.domain.snapshot import Snapshot
-from ems.ports import StoredPlan
+from ems.ports import StoredPlan, Vault
 from qcommit.machine import Change, Phase
 from qkit import commitlog
 from qkit.database import Connection, Database

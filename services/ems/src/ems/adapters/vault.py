@@ -1,6 +1,6 @@
 """Device credentials at rest: encrypted by this process, so that the database and its backups hold none.
 
-`app` makes one `Vault`; the store passes ciphertext through it. The key comes from the settings, or is made
+`app` makes one; the store passes ciphertext through it. The key comes from the settings, or is made
 once in the state directory with mode 0600.
 """
 
@@ -22,8 +22,8 @@ class _Sealed(BaseModel):
     password: str | None = None
 
 
-class Vault:
-    """Seals and opens logins with one Fernet key (AES-128-CBC with HMAC-SHA-256)."""
+class FernetVault:
+    """`ems.ports.Vault`: seals and opens logins with one Fernet key (AES-128-CBC with HMAC-SHA-256)."""
 
     def __init__(self, key: bytes) -> None:
         """Raises Invalid when `key` is not 32 bytes in URL-safe base64."""
@@ -33,7 +33,7 @@ class Vault:
             raise Invalid("not a Fernet key", where="BELLWEAVE_CREDENTIALS_KEY") from None
 
     @classmethod
-    def from_settings(cls, key: SecretStr | None, state_dir: Path | None) -> Vault:
+    def from_settings(cls, key: SecretStr | None, state_dir: Path | None) -> FernetVault:
         """The key of the settings, or the one in `state_dir/credentials.key`, made at the first start."""
         if key is not None:
             return cls(key.get_secret_value().encode())
