@@ -166,10 +166,15 @@ async def _ours(bus: Bus, root: Root, devices: int) -> float:
     return median(times[1:])  # the first round opens sessions
 
 
-def _edits() -> tuple[bytes, bytes]:
-    """An edit of one circuit as a commit sends it, and the one that takes it away."""
+def edits(*, transit: bool = False) -> tuple[bytes, bytes]:
+    """An edit of one circuit as a commit sends it, and the one that takes it away; of a node that passes
+    photons on, or of an end."""
     circuit = Circuit(
-        link_id="bench-floor", role=Role.ENDPOINT, ports=("q1",), detector="det-1", pair_rate_hz=1e4
+        link_id="bench-floor",
+        role=Role.SWITCH if transit else Role.ENDPOINT,
+        ports=("q1", "q2") if transit else ("q1",),
+        detector=None if transit else "det-1",
+        pair_rate_hz=1e4,
     )
     target, nothing = snapshot_of(NodeConfig(circuits=(circuit,))), Snapshot()
     return (
@@ -178,7 +183,7 @@ def _edits() -> tuple[bytes, bytes]:
     )
 
 
-def _flights(edit: bytes, persist: str) -> tuple[tuple[bytes, ...], ...]:
+def flights(edit: bytes, persist: str) -> tuple[tuple[bytes, ...], ...]:
     return (
         (operations.LOCK, operations.DISCARD, edit, operations.VALIDATE, _READ),
         (operations.commit_confirmed(persist, 60), _READ),
@@ -192,9 +197,9 @@ async def _bare(elements: list[ElementStatus]) -> float:
     try:
         times = []
         for round_number in range(ROUNDS):
-            for edit in _edits():
+            for edit in edits():
                 begun = time.perf_counter()
-                for flight in _flights(edit, f"floor.{round_number}"):
+                for flight in flights(edit, f"floor.{round_number}"):
                     await asyncio.gather(*(session.flight(flight) for session in sessions))
                 times.append(time.perf_counter() - begun)
         return median(times)
@@ -228,7 +233,7 @@ def _by_ncclient(elements: list[ElementStatus]) -> float:
 
 
 def _commit_by_ncclient(connection: manager.Manager) -> None:
-    make, undo = (_config_of(edit) for edit in _edits())
+    make, undo = (_config_of(edit) for edit in edits())
     wanted = ("subtree", FILTER.decode())
     with connection.locked("candidate"):
         connection.discard_changes()

@@ -6,7 +6,6 @@ is a fixed list, run in the same run as what it is compared with.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from statistics import median
 import asyncssh
 import nats
 import psycopg
+from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from bellweave_local.state import ElementStatus
@@ -74,12 +74,7 @@ async def bus_hop_s(url: str, user: str, password: str, rounds: int = 300) -> fl
     caller = await nats.connect(url, user=user, password=password)
     callee = await nats.connect(url, user=user, password=password)
     try:
-
-        async def answer(message: Msg) -> None:
-            await message.respond(message.data)
-
-        await callee.subscribe("bench.hop", cb=answer)
-        await callee.flush()
+        await echo(callee, "bench.hop")
         times = []
         for _ in range(rounds):
             begun = time.perf_counter()
@@ -89,6 +84,16 @@ async def bus_hop_s(url: str, user: str, password: str, rounds: int = 300) -> fl
     finally:
         await caller.close()
         await callee.close()
+
+
+async def echo(callee: Client, subject: str) -> None:
+    """Answer every request on `subject` with its own octets."""
+
+    async def answer(message: Msg) -> None:
+        await message.respond(message.data)
+
+    await callee.subscribe(subject, cb=answer)
+    await callee.flush()
 
 
 async def durable_write_s(url: str, rounds: int = 100) -> float:
@@ -104,10 +109,3 @@ async def durable_write_s(url: str, rounds: int = 100) -> float:
             return median(times)
         finally:
             await conn.execute("DROP TABLE bench_write")
-
-
-async def timed_s(work: Sequence[asyncio.Future[None]]) -> float:
-    """Wall time of `work` done at once, in seconds."""
-    begun = time.perf_counter()
-    await asyncio.gather(*work)
-    return time.perf_counter() - begun

@@ -33,6 +33,9 @@ class Door:
         headers = {"Idempotency-Key": key} if key else {}
         return self._answer(self._http.post(path, json=body, headers=headers))
 
+    def delete(self, path: str) -> dict[str, Any]:
+        return self._answer(self._http.delete(path))
+
     def items(self, path: str, **params: str | int) -> list[dict[str, Any]]:
         """All items of a list, page by page."""
         found: list[dict[str, Any]] = []
