@@ -127,7 +127,8 @@ def _console(*, stderr: bool) -> Console:
 
 def _details(problem: Mapping[str, Any]) -> list[str]:
     """What else a problem document says: faults of the body, refusals of a placement, the quota."""
-    lines = [f"{one.get('pointer')}: {one.get('detail')}" for one in problem.get("errors") or ()]
+    faults = [one for one in problem.get("errors") or () if one.get("pointer") != problem.get("where")]
+    lines = [f"{one.get('pointer')}: {one.get('detail')}" for one in faults]
     for refusal in problem.get("refusals") or ():
         fits = ", ".join(f"{name} {value:g}" for name, value in (refusal.get("would_fit") or {}).items())
         ends = f"{refusal.get('a', '?')} – {refusal.get('b', '?')}"

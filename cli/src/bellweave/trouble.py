@@ -47,6 +47,7 @@ class Unreachable(Trouble):
 
 _HINTS = {
     "unauthenticated": "log in: bellweave login USER",
+    "not-found": "it does not exist, or it is not yours to see",
     "quota-exceeded": "terminate a service (bellweave services), or have billing raise the contract's quota",
     "infeasible": "order less, or elsewhere: each refusal above says what would fit",
     "precondition-failed": "read it again and decide anew",

@@ -107,19 +107,27 @@ def test_a_broken_topology_is_refused_here_saying_where(operator: Any, tmp_path:
     assert operator.requests == []
 
 
-def test_an_operator_sees_alarms_of_links_and_devices(operator: Any) -> None:
+def test_an_operator_sees_alarms_of_links_and_of_devices_once(operator: Any) -> None:
     link = {
         "id": "a1",
         "link_id": "lnk_1",
         "severity": "critical",
         "text": "link lost",
         "root_cause": "f-1",
+        "alarm_type": "link-down",
         "raised_at": "2025-11-24T10:00:00Z",
         "cleared_at": None,
     }
-    device = {**link, "element": "alice-qn", "resource": "port/q1", "text": "no light", "link_id": None}
+    device = {
+        **link,
+        "element": "alice-qn",
+        "resource": "port/q1",
+        "alarm_type": "loss-of-signal",
+        "text": "no light",
+        "link_id": None,
+    }
     for name, alarms in (
-        ("nms.north", [link]),
+        ("nms.north", [link, device]),
         ("nms.south", []),
         ("ems.north", [device]),
         ("ems.south", []),

@@ -29,6 +29,7 @@ SERVICE = {
 }
 LINK = {
     "id": "lnk_1",
+    "service_id": "svc_1",
     "a": "Alice",
     "b": "Bob",
     "state": "up",
@@ -99,7 +100,7 @@ def test_an_order_is_followed_to_its_end_with_the_commit_of_every_device(sms: An
         "Alice – Bob over north",
         "alice-qn confirmed",
         "16.4 kbit/s key",
-        "alice·n1·bob",
+        "alice · n1 · bob",
         "1.2 ms",
     ):
         assert expected in sms.out

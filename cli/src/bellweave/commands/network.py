@@ -174,9 +174,21 @@ def alarms(
         ]
     else:
         chosen = "all" if every else "active"
-        doors = [*tools.doors("nms"), *tools.doors("ems")]
-        found = [(door.instance, alarm) for door in doors for alarm in door.items("/alarms", state=chosen)]
+        doors = [*tools.doors("ems"), *tools.doors("nms")]
+        told = [(door.instance, alarm) for door in doors for alarm in door.items("/alarms", state=chosen)]
+        found = _without_echoes(told)
     tools.show({"items": [{"by": by, **alarm} for by, alarm in found]}, lambda: alarms_table(found))
+
+
+def _without_echoes(told: list[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
+    """An NMS passes on what an EMS says of its devices: show the EMS's. Alarms of links come first."""
+    seen = {_of_device(alarm) for by, alarm in told if by.startswith("ems.")}
+    kept = [(by, alarm) for by, alarm in told if by.startswith("ems.") or _of_device(alarm) not in seen]
+    return sorted(kept, key=lambda found: found[1].get("link_id") is None)
+
+
+def _of_device(alarm: dict[str, Any]) -> tuple[Any, ...]:
+    return alarm.get("element"), alarm.get("resource"), alarm.get("alarm_type"), alarm.get("raised_at")
 
 
 def _manager(tools: Toolbox, name: str, ems: str | None) -> Door:

@@ -13,8 +13,8 @@ from qmodel.units import format_bit_rate
 
 def usage_table(records: Iterable[Json]) -> Table:
     columns = (
-        "from (UTC)",
-        "to (UTC)",
+        "from (domain time)",
+        "to",
         "tenant",
         "service",
         "link",
@@ -52,7 +52,7 @@ def quota_facts(quota: Json) -> Table:
 
 
 def invoices_table(invoices: Iterable[Json]) -> Table:
-    columns = ("number", "id", "tenant", "from (UTC)", "to (UTC)", ">total", "state")
+    columns = ("number", "id", "tenant", "from (domain time)", "to", ">total", "state")
     rows = (
         (
             invoice["number"],
@@ -69,7 +69,7 @@ def invoices_table(invoices: Iterable[Json]) -> Table:
 
 
 def invoice_table(invoice: Json) -> Table:
-    period = f"{when(invoice['period_start'])} to {when(invoice['period_end'])} UTC"
+    period = f"{when(invoice['period_start'])} to {when(invoice['period_end'])}"
     made = table(
         f"Invoice {invoice['number']} to {invoice['tenant']}, {period}",
         ("item", ">quantity", "unit", ">price", f">amount ({invoice['currency']})"),

@@ -93,7 +93,7 @@ def device_tables(ems: str, device: Json) -> list[Table]:
 
 def alarms_table(alarms: Iterable[tuple[str, Json]]) -> Table:
     """(who says it, alarm), of NMSs and EMSs alike."""
-    columns = ("severity", "said by", "about", "what", "root cause", "raised (UTC)", "cleared (UTC)")
+    columns = ("severity", "said by", "about", "what", "root cause", "raised (domain time)", "cleared")
     return table("Alarms", columns, (_alarm_row(by, alarm) for by, alarm in alarms))
 
 

@@ -14,7 +14,7 @@ from qmodel.units import format_bit_rate, format_duration, format_frequency
 
 
 def orders_table(orders: Iterable[Json]) -> Table:
-    columns = ("id", "kind", "sites", "level", "rate", "state", "service", "ordered (UTC)")
+    columns = ("id", "kind", "sites", "level", "rate", "state", "service", "ordered (domain time)")
     rows = (
         (
             order["id"],
@@ -45,14 +45,14 @@ def order_facts(order: Json) -> Table:
             ("fidelity at least", order.get("min_fidelity")),
             ("state", state(order["state"])),
             ("service", order.get("service_id")),
-            ("ordered (UTC)", when(order["created_at"])),
+            ("ordered (domain time)", when(order["created_at"])),
         ],
     )
 
 
 def progress_table(entries: Iterable[Json]) -> Table:
     rows = ((when(entry["at"]), entry["step"], entry["text"]) for entry in entries)
-    return table("Progress", ("at (UTC)", "step", "what happened"), rows)
+    return table("Progress", ("at (UTC, real time)", "step", "what happened"), rows)
 
 
 def rate_of(order: Json) -> str:
@@ -67,7 +67,7 @@ def rate_of(order: Json) -> str:
 
 
 def services_table(services: Iterable[Json]) -> Table:
-    columns = ("id", "name", "kind", "sites", "level", "state", ">links", "active since (UTC)")
+    columns = ("id", "name", "kind", "sites", "level", "state", ">links", "active since (domain time)")
     rows = (
         (
             service["id"],
@@ -97,15 +97,19 @@ def service_facts(service: Json) -> Table:
             ("security level", service["security_level"]),
             ("state", state(service["state"])),
             ("reason", service.get("reason") or None),
-            ("active since (UTC)", when(service["active_since"]) if service.get("active_since") else None),
+            (
+                "active since (domain time)",
+                when(service["active_since"]) if service.get("active_since") else None,
+            ),
             ("expected active in", f"{format_duration(expected_s)} of domain time" if expected_s else None),
         ],
     )
 
 
 def links_table(links: Iterable[Json]) -> Table:
-    columns = ("link", "state", "way", ">fidelity", ">rate", ">latency", "timing", "pass", ">delivered", "id")
-    return table("Links", columns, map(_link_row, links))
+    columns = ("link", "state", "way", ">fidelity", ">rate", ">latency", "pass", ">delivered", "id")
+    in_order = sorted(links, key=lambda link: (link["service_id"], link["a"], link["b"]))
+    return table("Links", columns, map(_link_row, in_order))
 
 
 def _link_row(link: Json) -> Sequence[Any]:
@@ -118,7 +122,6 @@ def _link_row(link: Json) -> Sequence[Any]:
         _fixed(link.get("fidelity")),
         _link_rate(link),
         format_duration(link["latency_s"]) if link.get("latency_s") is not None else NOTHING,
-        [name for placement in placements for name in placement.get("timing_links", ())],
         _pass(link.get("visibility")),
         count(usage.get("quantity") or None, usage.get("unit")),
         Text(link["id"], style="dim"),
@@ -130,8 +133,8 @@ def placements_of(link: Json) -> list[Json]:
 
 
 def way_of(placements: Iterable[Json]) -> str:
-    """Such as "north: alice·n1·sat ⇄ south: sat·dave"."""
-    return " ⇄ ".join(f"{one['operator']}: {'·'.join(one['nodes'])}" for one in placements) or NOTHING
+    """Such as "north: alice · n1 · sat ⇄ south: sat · dave"."""
+    return " ⇄ ".join(f"{one['operator']}: {' · '.join(one['nodes'])}" for one in placements) or NOTHING
 
 
 def reasons(links: Iterable[Json]) -> list[Text]:
