@@ -105,6 +105,16 @@ async def test_what_is_there_already_is_answered_and_not_made_again(stack: Any) 
             "/quota/links",
         ),
         ("contracts", {"tenant": "nobody", "plan": "p", "quota": {"links": 1, "key_rate_bps": 1}}, "/tenant"),
+        (
+            "contracts",
+            {
+                "tenant": "x",
+                "plan": "p",
+                "quota": {"links": 1, "key_rate_bps": 1},
+                "starts_at": "0001-01-01T00:00:00Z",
+            },
+            "/starts_at",
+        ),
         ("invoices", {"tenant": "acme", "until": "2025-01-01T00:00:00"}, "/until"),
         ("invoices", {"tenant": "acme", "until": "2999-01-01T00:00:00Z"}, "/until"),
     ],
@@ -114,6 +124,17 @@ async def test_bad_input_is_refused_saying_where(
 ) -> None:
     answer = await stack.http.post(f"/{path}", json=body, headers=stack.issuer.token("billing"))
     assert (answer.status_code, answer.json()["where"]) == (422, where)
+
+
+async def test_an_idempotency_key_belongs_to_one_body(stack: Any) -> None:
+    headers = stack.issuer.token("billing") | {"Idempotency-Key": "k"}
+    bodies = [{"tenant": "a", "name": "A"}, {"tenant": "a", "name": "A"}, {"tenant": "b", "name": "B"}]
+    answers = [await stack.http.post("/customers", json=body, headers=headers) for body in bodies]
+    assert [answer.status_code for answer in answers] == [201, 201, 422]
+    assert answers[0].content == answers[1].content
+    assert answers[1].headers["idempotent-replayed"] == "true"
+    listed = await stack.http.get("/customers", headers=stack.issuer.token("auditor"))
+    assert [one["id"] for one in listed.json()["items"]] == ["a"]
 
 
 async def test_lists_go_on_by_cursor_and_refuse_a_foreign_one(stack: Any) -> None:

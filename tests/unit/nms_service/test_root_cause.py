@@ -83,6 +83,21 @@ def test_two_dark_fibres_of_one_conduit_name_the_conduit(topology: Topology) -> 
     }
 
 
+def test_a_dark_timing_fibre_is_a_cause_of_its_own(topology: Topology) -> None:
+    placement = over("l1", "q-ac").model_copy(update={"timing_links": ("t-ac",)})
+    alarms = [dark("alice-qn", "t2"), dark("charlie-qn", "t1")]
+    causes = causes_of(topology, alarms, [placement], NOW_S)
+    assert [cause.name for cause in causes] == ["timing-link/t-ac"]
+    assert disrupted(causes, [placement])["l1"].avoid == ("t-ac",)
+
+
+def test_quantum_and_timing_dark_together_name_their_conduit(topology: Topology) -> None:
+    placement = over("l1", "q-ac").model_copy(update={"timing_links": ("t-ac",)})
+    alarms = [dark("alice-qn", "q2"), dark("charlie-qn", "q1"), dark("alice-qn", "t2")]
+    (cause,) = causes_of(topology, alarms, [placement], NOW_S)
+    assert cause.name == "conduit/c-ac"
+
+
 def test_a_conduit_with_a_lit_fibre_in_use_is_not_cut(topology: Topology) -> None:
     third = topology.quantum_links[0].model_copy(
         update={

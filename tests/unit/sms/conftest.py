@@ -27,6 +27,7 @@ from sms.domain.note import Note
 from sms.domain.order import Order
 from sms.domain.queue import Waiting
 from sms.domain.service import Service
+from sms.domain.votes import counts_against
 from sms.ports import Draft, Errand, KnownSites, UsageEntry, UsageOwner, WantedLink
 from sms.usecases import reports
 from sms.usecases.commit import Commits
@@ -137,9 +138,9 @@ class FakeUnit:
         self.state.heard.append((operator, link.service_id))
         return True
 
-    async def heard_of(self, operator: str) -> list[tuple[str, int]]:
+    async def heard_of(self, operator: str, limit: int) -> list[tuple[str, int]]:
         upto = {s: i for i, (o, s) in enumerate(self.state.heard) if o == operator}
-        return list(upto.items())
+        return list(upto.items())[:limit]
 
     async def forget_heard(self, operator: str, service_id: str, upto: int) -> None:
         self.state.heard = [entry for entry in self.state.heard if entry != (operator, service_id)]
@@ -180,7 +181,7 @@ class FakeUnit:
         return found[1] if found else None
 
     async def refused_votes(self, change_id: str) -> list[dict[str, Any]]:
-        return [vote for vote in self.state.votes.get(change_id, []) if vote["vote"] == "refused"]
+        return [vote for vote in self.state.votes.get(change_id, []) if counts_against(vote)]
 
     async def wait_in_line(self, waiting: Waiting) -> None:
         self.state.line.setdefault(waiting.key, waiting)

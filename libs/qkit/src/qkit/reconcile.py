@@ -75,8 +75,8 @@ class Loop:
     """`act` returns the seconds until it wants to run again, or None when the key is settled.
 
     An error is kept in `kit.work.last_error` and the key is run again after a growing delay (0.5 s to 60 s,
-    or what the error's `retry_after_s` asks for), without end: an `act` that will never succeed must say so in
-    its own state and return None.
+    or what the error's `retry_after_s` asks for), without end: an `act` that will never succeed must say so
+    in its own state and return None.
     """
 
     def __init__(

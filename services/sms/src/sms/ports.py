@@ -92,7 +92,7 @@ class Unit(Protocol):
         """Take in what an operator says, unless newer is known or there is no such segment; whether taken."""
 
     async def report_alarm(self, link_id: str, operator: str, alarm: Disruption) -> bool: ...
-    async def heard_of(self, operator: str) -> list[tuple[str, int]]:
+    async def heard_of(self, operator: str, limit: int) -> list[tuple[str, int]]:
         """Services that the operator's reports concern, with a position to forget them up to."""
 
     async def forget_heard(self, operator: str, service_id: str, upto: int) -> None: ...

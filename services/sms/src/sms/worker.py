@@ -78,5 +78,6 @@ async def keep_time(commits: Commits) -> None:
 async def keep_sites(sites: Sites) -> None:
     """Ask the NMSs for their sites now and then, so that no order has to wait for it; runs for ever."""
     while True:
-        await sites.refresh(sites.ttl_s / 2)
-        await asyncio.sleep(sites.ttl_s / 2 if sites.complete else 1.0)
+        pause_s = sites.ttl_s / 2 if sites.complete else 1.0
+        await sites.refresh(pause_s)
+        await asyncio.sleep(pause_s)

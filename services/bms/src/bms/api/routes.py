@@ -47,6 +47,7 @@ Billing = Annotated[Principal, Depends(require("billing"))]
 Reader = Annotated[Principal, Depends(require("billing", "auditor", "tenant"))]
 Paging = Annotated[PageParams, Depends(page_params)]
 Once = Annotated[Idempotency, Depends(idempotency)]
+Made = CustomerView | PlanView | ContractView
 
 
 @dataclass(frozen=True)
@@ -78,27 +79,29 @@ def _after(page: PageParams) -> str | None:
     return None if found is None else str(found[0])
 
 
-def _head(response: Response, path: str, version: int, fresh: bool = False) -> None:
-    response.headers["ETag"] = etag_of(version)
-    if fresh:
-        response.headers["Location"] = f"/api/v1/{path}"
+async def _made(once: Idempotency, conn: Connection, path: str, view: Made, fresh: bool) -> Response:
+    """201 for what is new, 200 for what was there already; with an Idempotency-Key the first answer again."""
+
+    async def make() -> Made:
+        return view
+
+    headers = {"Location": f"/api/v1/{path}/{view.id}", "ETag": etag_of(view.version)}
+    return await once.answer(conn, make, status=201 if fresh else 200, headers=headers)
 
 
-_MADE: dict[int | str, dict[str, Any]] = {200: {"description": "It was there already, and is the same"}}
+_AGAIN: dict[int | str, dict[str, Any]] = {200: {"description": "It was there already, and is the same"}}
 
 
 def _customers(doors: Doors) -> APIRouter:
     routes = APIRouter(tags=["customers"])
 
-    @routes.post("/customers", status_code=201, responses=_MADE)
-    async def enter_customer(body: CustomerBody, principal: Billing, response: Response) -> CustomerView:
+    @routes.post("/customers", status_code=201, response_model=CustomerView, responses=_AGAIN)
+    async def enter_customer(body: CustomerBody, principal: Billing, once: Once) -> Response:
         """Enter a tenant as a customer, once."""
         async with doors.db.transaction() as conn:
             unit = doors.bind(conn)
             found, fresh = await customer.enter(unit, body.tenant, body.name, doors.clock.now())
-        response.status_code = 201 if fresh else 200
-        _head(response, f"customers/{found.tenant}", found.version, fresh)
-        return show_customer(found)
+            return await _made(once, conn, "customers", show_customer(found), fresh)
 
     @routes.get("/customers")
     async def list_customers(principal: Reader, page: Paging) -> Page[CustomerView]:
@@ -108,14 +111,14 @@ def _customers(doors: Doors) -> APIRouter:
     @routes.get("/customers/{tenant}")
     async def get_customer(tenant: str, principal: Reader, response: Response) -> CustomerView:
         found = await doors.reads.customer(_scope(principal), tenant)
-        _head(response, "", found.version)
+        response.headers["ETag"] = etag_of(found.version)
         return show_customer(found)
 
     @routes.get("/quota/{tenant}")
     async def get_quota(tenant: str, principal: Reader, response: Response) -> QuotaView:
         """What the tenant's orders hold now, and how much they may."""
         found = await doors.reads.quota(_scope(principal), tenant)
-        _head(response, "", found.version)
+        response.headers["ETag"] = etag_of(found.version)
         return show_quota(found)
 
     return routes
@@ -124,14 +127,12 @@ def _customers(doors: Doors) -> APIRouter:
 def _plans(doors: Doors) -> APIRouter:
     routes = APIRouter(tags=["plans"])
 
-    @routes.post("/plans", status_code=201, responses=_MADE)
-    async def publish_plan(body: PlanBody, principal: Billing, response: Response) -> PlanView:
+    @routes.post("/plans", status_code=201, response_model=PlanView, responses=_AGAIN)
+    async def publish_plan(body: PlanBody, principal: Billing, once: Once) -> Response:
         """Publish prices under a name, once; other prices take another name."""
         async with doors.db.transaction() as conn:
             found, fresh = await plan.publish(doors.bind(conn), body.plan(doors.clock.now()))
-        response.status_code = 201 if fresh else 200
-        _head(response, f"plans/{found.name}", found.version, fresh)
-        return show_plan(found)
+            return await _made(once, conn, "plans", show_plan(found), fresh)
 
     @routes.get("/plans")
     async def list_plans(principal: Reader, page: Paging) -> Page[PlanView]:
@@ -141,7 +142,7 @@ def _plans(doors: Doors) -> APIRouter:
     @routes.get("/plans/{name}")
     async def get_plan(name: str, principal: Reader, response: Response) -> PlanView:
         found = await doors.reads.plan(_scope(principal), name)
-        _head(response, "", found.version)
+        response.headers["ETag"] = etag_of(found.version)
         return show_plan(found)
 
     return routes
@@ -150,14 +151,12 @@ def _plans(doors: Doors) -> APIRouter:
 def _contracts(doors: Doors) -> APIRouter:
     routes = APIRouter(tags=["contracts"])
 
-    @routes.post("/contracts", status_code=201, responses=_MADE)
-    async def sign_contract(body: ContractBody, principal: Billing, response: Response) -> ContractView:
+    @routes.post("/contracts", status_code=201, response_model=ContractView, responses=_AGAIN)
+    async def sign_contract(body: ContractBody, principal: Billing, once: Once) -> Response:
         """Sign a customer up to a plan, with a quota: from then on it may order."""
         async with doors.db.transaction() as conn:
             found, fresh = await contract.sign(doors.bind(conn), body.offer(), doors.clock.now())
-        response.status_code = 201 if fresh else 200
-        _head(response, f"contracts/{found.contract_id}", found.version, fresh)
-        return show_contract(found)
+            return await _made(once, conn, "contracts", show_contract(found), fresh)
 
     @routes.get("/contracts")
     async def list_contracts(principal: Reader, page: Paging) -> Page[ContractView]:
@@ -167,7 +166,7 @@ def _contracts(doors: Doors) -> APIRouter:
     @routes.get("/contracts/{contract_id}")
     async def get_contract(contract_id: str, principal: Reader, response: Response) -> ContractView:
         found = await doors.reads.contract(_scope(principal), contract_id)
-        _head(response, "", found.version)
+        response.headers["ETag"] = etag_of(found.version)
         return show_contract(found)
 
     return routes
@@ -227,7 +226,7 @@ def _invoices(doors: Doors) -> APIRouter:
                 unit = doors.bind(conn)
                 return show_invoice(await invoice.issue(unit, body.tenant, body.until, doors.clock.now()))
 
-            return await once.answer(conn, make, status=201, headers=_invoice_headers)
+            return await once.answer(conn, make, status=201, headers=_headers_of)
 
     @routes.get("/invoices")
     async def list_invoices(
@@ -244,11 +243,11 @@ def _invoices(doors: Doors) -> APIRouter:
     @routes.get("/invoices/{invoice_id}")
     async def get_invoice(invoice_id: str, principal: Reader, response: Response) -> InvoiceView:
         found = await doors.reads.invoice(_scope(principal), invoice_id)
-        _head(response, "", found.version)
+        response.headers["ETag"] = etag_of(found.version)
         return show_invoice(found)
 
     return routes
 
 
-def _invoice_headers(body: Any) -> dict[str, str]:
+def _headers_of(body: Any) -> dict[str, str]:
     return {"Location": f"/api/v1/invoices/{body.id}", "ETag": etag_of(body.version)}

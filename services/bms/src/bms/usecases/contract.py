@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bms.domain.terms import Contract
 from bms.ports import RATING_LOOP, Unit
 from qmodel.errors import Conflict, Invalid
 from qmodel.ids import new_id
+
+_LONGEST_PAST = timedelta(days=3653)
+"""A contract can be signed for up to ten years back: each month of it is billed."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,11 @@ class Offer:
 async def sign(unit: Unit, offer: Offer, now: datetime) -> tuple[Contract, bool]:
     """The contract, and whether it is new; usage that waited for it is rated soon.
 
-    Raises Invalid for an unknown customer or plan, Conflict if the tenant has another contract.
+    Raises Invalid for an unknown customer or plan or a start long ago, Conflict if the tenant has another
+    contract.
     """
+    if offer.starts_at is not None and offer.starts_at < now - _LONGEST_PAST:
+        raise Invalid("a contract starts at most ten years ago", where="/starts_at")
     if await unit.customer(offer.tenant) is None:
         raise Invalid(f"there is no customer {offer.tenant}: enter it first", where="/tenant")
     if await unit.plan(offer.plan) is None:

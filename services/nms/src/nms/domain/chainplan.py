@@ -82,8 +82,8 @@ def sized(
     """(common share, performance) at which the chain gives `needed_hz(werner)` pairs per second in its pass.
 
     The Werner parameter falls a little with the share, since slower hops wait longer: so it is found
-    by iteration. Stops early, with the share so far, when `enough` no longer holds. The share may be above 1 or
-    infinite, where no share will do."""
+    by iteration. Stops early, with the share so far, when `enough` no longer holds. The share may be above 1
+    or infinite, where no share will do."""
     whole = plan.at_share(1.0)
     needed = needed_hz(whole.werner)
     if whole.pair_rate_hz <= 0 or math.isinf(needed):

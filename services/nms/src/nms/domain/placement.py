@@ -1,7 +1,7 @@
 """Placing links: on the cheapest routes that satisfy every constraint, or with the reason why not.
 
-Called by `usecases.place` for what the SMS asks and by `usecases.heal` for what a fault has cut. Pure: it reads
-a network and a usage and changes neither; whether a partial answer is of use is the caller's to decide.
+Called by `usecases.place` for what the SMS asks and by `usecases.heal` for what a fault has cut. Pure: it
+reads a network and a usage and changes neither; whether a partial answer is of use is the caller's to decide.
 
 Who swaps at a border: the operator that owns it. Both segments end at the border's memory. The owner's
 placement names the border's BSM, claims it, and its configuration joins its own last port with that of

@@ -25,8 +25,8 @@ _AROUND = 1.6
 
 
 class RouteSearch:
-    """Routes for `request`, each once. Tell it by `block` which resource was full, so that the next route goes
-    around it at once."""
+    """Routes for `request`, each once. Tell it by `block` which resource was full, so that the next route
+    goes around it at once."""
 
     def __init__(self, network: Network, usage: Usage, request: LinkRequest) -> None:
         self._network = network

@@ -8,8 +8,8 @@ from qmodel.units import format_bit_rate, format_duration, format_frequency
 
 
 def why_here(placement: Placement) -> str:
-    """Such as "alice > relay-1 > bob: pairs made at relay-1; fidelity 0.961, 18 kbit/s of key, 0.4 ms; timing in
-    the same conduits"."""
+    """Such as "alice > relay-1 > bob: pairs made at relay-1; fidelity 0.961, 18 kbit/s of key, 0.4 ms; timing
+    in the same conduits"."""
     sources = ", ".join(dict.fromkeys(hop.source_node for hop in placement.hops))
     parts = [f"pairs made at {sources}"]
     if placement.swap_nodes:

@@ -66,6 +66,11 @@ def tree(members: Sequence[MemberReport]) -> list[dict[str, Any]]:
     return list(roots.values())
 
 
+def counts_against(vote: dict[str, Any]) -> bool:
+    """Whether it is a no before the decision. To an abort, REFUSED only says why the member had aborted."""
+    return vote["vote"] == Vote.REFUSED.value and vote["verb"] in (Verb.VALIDATE.value, Verb.PROVISION.value)
+
+
 def sentence(verb: Verb, votes: Sequence[dict[str, Any]]) -> str:
     """Such as "nms.north provisioned 5 elements of 2 EMSs in 0.31 s; nms.south refused: ... (bob-qn)"."""
     return "; ".join(_said(verb, vote) for vote in votes)

@@ -95,7 +95,7 @@ SELECT %(operator)s, service_id FROM told JOIN links USING (link_id)
 
 -- heard_of: services that this operator's events concern
 SELECT service_id, max(heard_id) AS upto FROM heard WHERE operator = %(operator)s
-GROUP BY service_id ORDER BY upto LIMIT 100
+GROUP BY service_id ORDER BY upto LIMIT %(limit)s
 
 -- forget_heard: what was looked at
 DELETE FROM heard WHERE operator = %(operator)s AND service_id = %(service_id)s AND heard_id <= %(upto)s

@@ -21,12 +21,13 @@ from qkit.events import emit
 from qkit.queries import Queries, load_queries
 from qkit.reconcile import wake
 from qmodel.contracts import Event
-from qmodel.contracts.commit import Outcome, Vote
+from qmodel.contracts.commit import Outcome
 from sms.domain.link import Disruption, Heard, Link
 from sms.domain.note import Note
 from sms.domain.order import Order
 from sms.domain.queue import Waiting
 from sms.domain.service import Service
+from sms.domain.votes import counts_against
 from sms.ports import Errand, UsageEntry, UsageOwner
 from sms.store.rows import (
     Row,
@@ -156,8 +157,8 @@ class SqlUnit:
         )
         return told.rowcount > 0
 
-    async def heard_of(self, operator: str) -> list[tuple[str, int]]:
-        rows = await self._conn.execute(self._sql.heard_of, {"operator": operator})
+    async def heard_of(self, operator: str, limit: int) -> list[tuple[str, int]]:
+        rows = await self._conn.execute(self._sql.heard_of, {"operator": operator, "limit": limit})
         return [(row["service_id"], row["upto"]) for row in await rows.fetchall()]
 
     async def forget_heard(self, operator: str, service_id: str, upto: int) -> None:
@@ -191,7 +192,7 @@ class SqlUnit:
     async def refused_votes(self, change_id: str) -> list[dict[str, Any]]:
         row = await self._one(self._sql.report_of, {"change_id": change_id})
         votes = [] if row is None else row["votes"]
-        return [vote for vote in votes if vote["vote"] == Vote.REFUSED.value]
+        return [vote for vote in votes if counts_against(vote)]
 
     async def wait_in_line(self, waiting: Waiting) -> None:
         await self._conn.execute(

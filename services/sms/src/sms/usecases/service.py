@@ -23,6 +23,7 @@ from sms.usecases.sites import Sites
 
 _IN_LINE_S = 5.0
 _AGAIN_S = 1.0
+_HEARD_AT_ONCE = 100
 
 
 class Services:
@@ -47,14 +48,14 @@ class Services:
     async def follow_operator(self, operator: str) -> float | None:
         """Let every service move along that this operator's reports concern, each in its own transaction."""
         async with self._units.begin() as unit:
-            heard = await unit.heard_of(operator)
+            heard = await unit.heard_of(operator, _HEARD_AT_ONCE)
         for service_id, upto in heard:
             async with self._units.begin() as unit:
                 family = await load_family(unit, service_id)
                 if family is not None:
                     await move_along(unit, family, family.service.state, self._clock)
                 await unit.forget_heard(operator, service_id, upto)
-        return 0.0 if heard else None
+        return 0.0 if len(heard) == _HEARD_AT_ONCE else None
 
     async def reconcile(self, service_id: str) -> float | None:
         """Take the service down if that was asked for; seconds until the next look, or None."""
