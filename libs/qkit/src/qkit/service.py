@@ -197,10 +197,17 @@ async def _until_stopped(
     stop.set()
     await bus.stop_serving()
     await asyncio.gather(serving, return_exceptions=True)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await _cancel(list(tasks))
     return failed
+
+
+async def _cancel(tasks: Sequence[asyncio.Future[None]]) -> None:
+    """Cancel until they have ended: a pool's `wait_for` on Python 3.11 may swallow a cancellation."""
+    running = set(tasks)
+    while running:
+        for task in running:
+            task.cancel()
+        _, running = await asyncio.wait(running, timeout=1.0)
 
 
 def _bus_check(bus: Bus) -> Callable[[], Awaitable[None]]:

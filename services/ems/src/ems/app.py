@@ -25,15 +25,6 @@ async def build(kit: Kit[EmsSettings]) -> Service:
     store = EmsStore(kit.db_worker, FernetVault.from_settings(settings.credentials_key, settings.state_dir))
     adapter = NetconfAdapter(Limits(login_s=settings.login_limit_s, rpc_s=settings.rpc_limit_s))
     fleet = Fleet(adapter, store, at_once=settings.devices_at_once)
-    commit = DeviceCommit(
-        store,
-        fleet,
-        worker.NmsLine(kit.bus),
-        now_s=time.time,
-        epoch=lambda: kit.lease.epoch,
-        limits=LIMITS[Level.LEAF],
-    )
-    worker.serve(kit.bus, commit)
 
     def observer(element: str) -> Observer:
         return Observer(
@@ -47,6 +38,17 @@ async def build(kit: Kit[EmsSettings]) -> Service:
         )
 
     roster = worker.Roster(store, observer)
+
+    commit = DeviceCommit(
+        store,
+        fleet,
+        worker.NmsLine(kit.bus),
+        now_s=time.time,
+        epoch=lambda: kit.lease.epoch,
+        limits=LIMITS[Level.LEAF],
+        moved=roster.look_again,
+    )
+    worker.serve(kit.bus, commit)
 
     async def tend() -> None:
         await worker.tend(commit)

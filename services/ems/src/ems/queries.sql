@@ -72,6 +72,9 @@ ORDER BY id DESC LIMIT %(limit)s
 -- get_readiness: what was last told about an element
 SELECT reachable, circuits FROM readiness WHERE element = %(element)s FOR UPDATE
 
+-- forget_readiness: what was told no longer holds, so that the next reading is told whatever it says
+DELETE FROM readiness WHERE element = ANY(%(elements)s)
+
 -- put_readiness: what is told about an element now
 INSERT INTO readiness (element, reachable, circuits, at)
 VALUES (%(element)s, %(reachable)s, %(circuits)s, %(at)s)

@@ -154,8 +154,13 @@ class EmsStore:
                         "change_id": change.change_id,
                     }
                     await conn.execute(self._sql.intend, row)
+                await conn.execute(self._sql.forget_readiness, {"elements": list(targets)})
             if change.phase.final:
                 await self._mark_quarantine(conn, change)
+
+        if change.phase is Phase.COMMITTED:
+            for element in targets:
+                self._told_of.pop(element, None)
 
     async def _mark_quarantine(self, conn: Connection, change: Change) -> None:
         """Members of unknown state cannot be changed until they were read back."""

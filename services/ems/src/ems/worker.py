@@ -68,10 +68,16 @@ class Roster:
         self._store = store
         self._make = make
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._observers: dict[str, Observer] = {}
         self._changed = asyncio.Event()
 
     def notify(self) -> None:
         self._changed.set()
+
+    def look_again(self, element: str) -> None:
+        """The element's configuration may have changed."""
+        if element in self._observers:
+            self._observers[element].look_again()
 
     async def run(self) -> None:
         try:
@@ -100,6 +106,7 @@ class Roster:
             if task.done():
                 if not task.cancelled() and task.exception() is not None:
                     _log.error("observer-failed", element=name, error=repr(task.exception()))
-                del self._tasks[name]
+                del self._tasks[name], self._observers[name]
         for name in names - self._tasks.keys():
-            self._tasks[name] = asyncio.create_task(self._make(name).run())
+            observer = self._observers[name] = self._make(name)
+            self._tasks[name] = asyncio.create_task(observer.run())

@@ -27,7 +27,9 @@ def main() -> int:
         story = Story(console, state, status)
         for number, (name, step) in enumerate(STEPS, 1):
             screen.heading(console, number, name)
+            begun_s = time.monotonic()
             step(story)
+            console.print(f"  [dim]{time.monotonic() - begun_s:.1f} s[/dim]")
     except (StepFailed, httpx.HTTPError, KeyError) as error:
         reason = f"{type(error).__name__}: {error}" if not isinstance(error, StepFailed) else str(error)
         console.print(f"[red]step failed[/red]: {name}: {reason}", markup=True)

@@ -64,8 +64,27 @@ class Story:
         raise StepFailed(f"waited {_PATIENCE_S:.0f} s for {what}")
 
 
+def clear_the_stage(story: Story) -> None:
+    """What an earlier telling of the story left running is taken down, as one network-wide commit."""
+    left = [
+        service
+        for service in story.doors.orders.items("/services")
+        if service["name"] == ORDER["name"] and service["state"] not in ("terminated", "failed")
+    ]
+    for service in left:
+        story.say(f"terminating {service['id']} of an earlier run")
+        if service["state"] != "terminating":
+            story.doors.orders.delete(f"/services/{service['id']}")
+
+        def gone(service_id: str = service["id"]) -> bool:
+            return bool(story.doors.orders.get(f"/services/{service_id}")["state"] == "terminated")
+
+        story.wait_for("the earlier service to end", gone)
+
+
 def order(story: Story) -> None:
     """Acme orders; every step of the order is shown as it happens."""
+    clear_the_stage(story)
     sites = ", ".join(ORDER["sites"])
     story.say(f"Acme: full mesh between {sites}; Top Secret, latency under 1 s, 1 KB/s")
     accepted = story.doors.orders.post("/orders", ORDER, key=new_id("demo"))

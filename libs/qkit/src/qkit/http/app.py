@@ -66,7 +66,7 @@ def make_app(
         openapi_url=f"{PREFIX}/openapi.json",
         docs_url=f"{PREFIX}/docs",
         redoc_url=None,
-        responses={"default": {"model": problems.Problem, "description": "RFC 9457 problem"}},
+        responses={"default": problems.OPENAPI},
     )
     app.state.verifier = verifier
     kept = metrics or Metrics()

@@ -55,6 +55,13 @@ class Problem(BaseModel):
     errors: list[dict[str, str]] | None = None
 
 
+OPENAPI: dict[str, Any] = {
+    "description": "RFC 9457 problem",
+    "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
+}
+"""How a route's errors stand in its OpenAPI document."""
+
+
 def status_of(kind: Kind) -> int:
     return int(_STATUS[kind])
 

@@ -13,6 +13,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import structlog
+
 from ems.domain.quantum_node import snapshot_of
 from ems.domain.snapshot import Snapshot
 from ems.ports import CommitStore, DeviceHands, Order, ParentLine
@@ -23,6 +25,8 @@ from qcommit.runner import Runner
 from qmodel.contracts.commit import CommitAtEms, CommitReply, MemberReport, Outcome, Verb, Vote
 from qmodel.errors import Invalid
 from qmodel.nodeconfig import NodeConfig
+
+_log = structlog.get_logger(__name__)
 
 _MAX_ACTIONS = 8
 
@@ -45,7 +49,8 @@ def _plan(targets: dict[str, NodeConfig]) -> Plan:
 
 
 class DeviceCommit:
-    """Log and members of the leaf's runner. One per process; `epoch` is this process's own."""
+    """Log and members of the leaf's runner. One per process; `epoch` is this process's own. `moved` is told
+    of every element whose configuration may just have changed."""
 
     def __init__(
         self,
@@ -56,7 +61,9 @@ class DeviceCommit:
         now_s: Callable[[], float],
         epoch: Callable[[], int],
         limits: Limits,
+        moved: Callable[[str], None] = lambda element: None,
     ) -> None:
+        self._moved = moved
         self._store = store
         self._hands = hands
         self._parents = parents
@@ -149,6 +156,8 @@ class DeviceCommit:
             plan.durable = True
         if change.phase.final:
             self._forget(change)
+            for member in change.members:
+                self._moved(member.name)
 
     def _forget(self, change: Change) -> None:
         self._taken = {e: holder for e, holder in self._taken.items() if holder != change.change_id}
@@ -174,12 +183,35 @@ class DeviceCommit:
         async with self._locks[member]:
             heard = await self._drive(change, plan, member, verb)
         plan.elapsed_s[member] = time.monotonic() - started_s
+        if verb is not Verb.VALIDATE:
+            self._moved(member)
         return heard
 
     async def ask_parent(self, change: Change) -> Outcome:
         if change.parent is None:
             return Outcome.UNDECIDED
         return await self._parents.outcome(change.parent, change.change_id)
+
+    def _note(
+        self,
+        change: Change,
+        element: str,
+        verb: Verb,
+        vote: Vote | None,
+        done: tuple[tuple[Action, Seen], ...],
+        detail: str | None,
+    ) -> None:
+        """What did not go straight is worth a line for the operator."""
+        if len(done) > 1 or vote in (None, Vote.REFUSED, Vote.UNKNOWN):
+            _log.warning(
+                "detour",
+                change_id=change.change_id,
+                element=element,
+                verb=verb.value,
+                vote=None if vote is None else vote.value,
+                actions=[f"{action.value}: {seen.value}" for action, seen in done],
+                detail=detail,
+            )
 
     async def _drive(self, change: Change, plan: Plan, element: str, verb: Verb) -> Heard:
         row = next(m for m in change.members if m.name == element)
@@ -194,6 +226,7 @@ class DeviceCommit:
                 sent=row.sent_at_s is not None,
             )
             if not isinstance(step, Action):
+                self._note(change, element, verb, step, done, detail)
                 expires_at_s = None if sent_at_s is None else sent_at_s + change.confirm_timeout_s
                 return Heard(element, verb, step, expires_at_s, detail, where)
             if step is Action.PROVISION:

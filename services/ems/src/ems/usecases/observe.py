@@ -1,7 +1,7 @@
 """Keeps looking at one device: its state by reading, its alarms as they come, its counters into usage.
 
 `worker` runs one `Observer` per device. A reading that an alarm overtook does not touch alarms, so that an
-old reading never clears a new alarm.
+old reading never clears a new alarm; one that a change overtook is forgotten.
 """
 
 from __future__ import annotations
@@ -43,8 +43,14 @@ class Observer:
         self._poll_s = poll_s
         self._silence_s = silence_s
         self._alarms_seen = 0
+        self._moves = 0
         self._readings = 0
         self._look = asyncio.Event()
+
+    def look_again(self) -> None:
+        """The element's configuration may have changed: what is being read now no longer counts."""
+        self._moves += 1
+        self._look.set()
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -62,16 +68,18 @@ class Observer:
                 silent_s += self._poll_s
                 if silent_s >= self._silence_s:
                     await self._silent(error.detail)
-            self._look.clear()
             try:
                 async with asyncio.timeout(self._poll_s):
                     await self._look.wait()
             except TimeoutError:
                 continue
+            self._look.clear()
 
     async def _read(self) -> None:
-        alarms_before = self._alarms_seen
+        alarms_before, moves_before = self._alarms_seen, self._moves
         seen = await self._fleet.read_operational(self.element)
+        if self._moves != moves_before:
+            return
         self._readings += 1
         sample = self._readings % _SAMPLE_EVERY == 1
         at = seen.at or self._now()

@@ -81,6 +81,7 @@ def _hop_circuits(
         )
         at_end = index in (0, last)
         detector = detector_at.get(node) if at_end else None
+        metered = placement.request.metered and node == placement.nodes[0] and detector is not None
         if node == hop.source_node:
             bsm = bsm_at.get(node) if at_end and detector is None else None
             yield (
@@ -93,12 +94,18 @@ def _hop_circuits(
                     source=hop.source,
                     bsm=bsm,
                     detector=detector,
+                    metered=metered,
                 ),
             )
         elif not at_end:
             yield node, _circuit(placement, Role.SWITCH, ports, hop.pair_rate_hz)
         elif detector is not None:
-            yield node, _circuit(placement, Role.ENDPOINT, ports, hop.pair_rate_hz, detector=detector)
+            yield (
+                node,
+                _circuit(
+                    placement, Role.ENDPOINT, ports, hop.pair_rate_hz, detector=detector, metered=metered
+                ),
+            )
 
 
 def _circuit(
@@ -110,12 +117,12 @@ def _circuit(
     source: str | None = None,
     bsm: str | None = None,
     detector: str | None = None,
+    metered: bool = False,
 ) -> Circuit:
     request = placement.request
     duty = placement.visibility.duty if placement.visibility is not None else 1.0
     ends_here = detector is not None
     keys = request.purpose is Purpose.KEYS
-    metered_port = ends_here and request.metered and detector == placement.detectors[0]
     return Circuit(
         link_id=placement.link_id,
         role=role,
@@ -126,7 +133,7 @@ def _circuit(
         pair_rate_hz=round(peak_rate_hz * duty, _DIGITS),
         purpose=request.purpose,
         key_rate_bps=round(request.key_rate_bps, _DIGITS) if ends_here and keys else 0.0,
-        metered=metered_port,
+        metered=metered,
     )
 
 
