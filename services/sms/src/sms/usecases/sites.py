@@ -88,10 +88,11 @@ class Sites:
             answers = await asyncio.gather(*(self._ask(instance) for instance in self._networks.instances))
             self._heard = {known.instance for known in answers if known is not None}
             self._asked_at_s = self._monotonic_s()
-            for known in answers:
-                if known is not None and self._known.get(known.instance) != known:
-                    self._take(known)
-                    await self._keep(known)
+            fresh = [known for known in answers if known and self._known.get(known.instance) != known]
+            for known in fresh:  # all of them before anything is awaited: who looks meanwhile sees them all
+                self._take(known)
+            for known in fresh:
+                await self._keep(known)
 
     async def _ask(self, instance: str) -> KnownSites | None:
         try:
