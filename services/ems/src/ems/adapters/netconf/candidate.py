@@ -60,12 +60,12 @@ class Candidate:
         left_dirty = False
         for _ in range(_TRIES):
             denied, refusal, seen = await self._edit_from(running, target, validate, clean_first=left_dirty)
-            if denied is not None and (left_dirty or _holder(denied)):
+            if denied is not None and (left_dirty or not _by_nobody(denied)):
                 return Prepared(seen, denied)
             if denied is None and seen == running:
                 self.staged = refusal is None
                 return Prepared(seen, refusal)
-            # Denied without a holder: somebody left changes in the candidate, which are discarded.
+            # Nobody holds it: somebody left changes in the candidate, which are discarded.
             left_dirty = denied is not None
             running = seen
         return Prepared(running, Conflict("the configuration changes while it is being edited"))
@@ -83,9 +83,9 @@ class Candidate:
             )
             denied = self._take_lock(locking)
             running = _snapshot(theirs)
-            if denied is None or _holder(denied):
+            if denied is None or not _by_nobody(denied):
                 break
-        if denied is not None and _holder(denied):
+        if denied is not None and not _by_nobody(denied):
             return Prepared(running, denied)
         if _snapshot(mine) != running:
             return Prepared(running, Conflict("the candidate differs from running after discard-changes"))
@@ -148,6 +148,12 @@ class Candidate:
 
 def _holder(denied: RpcRefused) -> int | None:
     return denied.holder if isinstance(denied, LockDenied) else None
+
+
+def _by_nobody(denied: RpcRefused) -> bool:
+    """Whether a lock was denied because of the candidate's state and not because of a holder: changes left in
+    it, or a confirmed commit that is pending. Servers differ in the tag."""
+    return denied.tag in ("lock-denied", "in-use", "resource-denied") and not _holder(denied)
 
 
 def _snapshot(reply: Reply) -> Snapshot:
