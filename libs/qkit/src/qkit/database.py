@@ -154,7 +154,7 @@ class Database:
         """A connection inside a new transaction. Pooled connections that died meanwhile are replaced: nothing
         has been done on them yet, so trying another is safe."""
         for spare in range(self._pool.max_size, -1, -1):
-            conn = await self._pool.getconn()
+            conn = await self._taken()
             try:
                 await conn.execute(begin)
             except BaseException as error:
@@ -165,6 +165,18 @@ class Database:
             else:
                 return conn
         raise psycopg.OperationalError("no live connection")
+
+
+    async def _taken(self) -> Connection:
+        """A connection from the pool. On Python 3.11 the pool's `wait_for` may swallow a cancellation that
+        comes together with the connection: it is noticed here."""
+        task = asyncio.current_task()
+        before = task.cancelling() if task is not None else 0
+        conn = await self._pool.getconn()
+        if task is not None and task.cancelling() > before:
+            await self._pool.putconn(conn)
+            raise asyncio.CancelledError
+        return conn
 
 
 def _begin(tenant: str | None, serializable: bool) -> bytes:

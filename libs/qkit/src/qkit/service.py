@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from importlib.abc import Traversable
@@ -197,12 +197,12 @@ async def _until_stopped(
     stop.set()
     await bus.stop_serving()
     await asyncio.gather(serving, return_exceptions=True)
-    await _cancel(list(tasks))
+    await end(tasks)
     return failed
 
 
-async def _cancel(tasks: Sequence[asyncio.Future[None]]) -> None:
-    """Cancel until they have ended: a pool's `wait_for` on Python 3.11 may swallow a cancellation."""
+async def end(tasks: Iterable[asyncio.Future[None]]) -> None:
+    """Cancel until they have ended: a library's `wait_for` on Python 3.11 may swallow a cancellation."""
     running = set(tasks)
     while running:
         for task in running:

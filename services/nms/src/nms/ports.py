@@ -192,6 +192,42 @@ class Store(Protocol):
         """`work` in one transaction, again from the start when it lost a race."""
 
 
+class Binder(Protocol):
+    """Binds a unit to a transaction that a consumer opened; `conn` is what the plumbing hands out."""
+
+    def unit(self, conn: Any) -> Unit: ...
+
+
+Row = dict[str, Any]
+
+
+class Reads(Protocol):
+    """What the API shows. Pages are ordered by their key; one row more than is shown is asked for."""
+
+    async def links(self, after: str, limit: int) -> list[LinkRow]: ...
+
+    async def link(self, link_id: str) -> LinkRow | None: ...
+
+    async def alarms(self, *, every: bool, before: tuple[datetime, str] | None, limit: int) -> list[Row]: ...
+
+    async def changes(self, before: tuple[datetime, str] | None, limit: int) -> list[Row]: ...
+
+    async def change(self, change_id: str) -> Row | None: ...
+
+    async def revisions(self, before: int | None, limit: int) -> list[Row]: ...
+
+    async def revision(self, revision_id: int) -> Row | None: ...
+
+    async def elements(self) -> dict[str, Row]: ...
+
+    async def used(self, after: str, limit: int) -> list[Row]: ...
+
+    async def told_after(self, sequence: int) -> list[Row]:
+        """Our events after `sequence`, at most 200, in order."""
+
+    async def told_last(self) -> int: ...
+
+
 class Peers(Protocol):
     """Other services. Both raise `qmodel.errors` (TimedOut and Unavailable when nobody answers)."""
 

@@ -10,8 +10,7 @@ from collections.abc import Callable
 
 import structlog
 
-from nms.ports import Store
-from nms.store import PgStore
+from nms.ports import Binder, Store
 from nms.usecases.alarm import Alarms
 from nms.usecases.commit import Commits
 from nms.usecases.link import Links
@@ -61,7 +60,7 @@ class Requests:
 class Events:
     """Handlers of what our EMSs tell."""
 
-    def __init__(self, store: PgStore, links: Links, alarms: Alarms, usages: Usages) -> None:
+    def __init__(self, store: Binder, links: Links, alarms: Alarms, usages: Usages) -> None:
         self._store = store
         self._links = links
         self._alarms = alarms

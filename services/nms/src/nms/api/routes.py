@@ -29,7 +29,7 @@ from nms.api.shapes import (
     revision_view,
     utilization_view,
 )
-from nms.store import Reads
+from nms.ports import Reads
 from nms.usecases.topology import Topologies
 from qkit.auth import Principal, require
 from qkit.http import Page, PageParams, check_if_match, etag_of, page_params
