@@ -5,7 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from ems.domain.observation import ActiveAlarm, Operational, UsageCounter
-from ems.domain.report import HEARTBEAT, Report, Told, of_reading, of_silence
+from ems.domain.report import (
+    HEARTBEAT,
+    QUARANTINE,
+    Report,
+    Told,
+    of_reading,
+    of_silence,
+    quarantine_alarm,
+)
 from qmodel.contracts.ems import CircuitReadiness, PerceivedSeverity
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -69,6 +77,14 @@ def test_alarms_are_raised_once_and_cleared_when_gone() -> None:
     assert read(Told(alarms=known), seen(alarms=(LOS,))).alarms == ()
     cleared = read(Told(alarms=known), seen()).alarms
     assert [(a.resource, a.severity) for a in cleared] == [("port/q1", PerceivedSeverity.CLEARED)]
+
+
+def test_a_reading_does_not_end_a_quarantine() -> None:
+    raised = quarantine_alarm("unknown after change chg_1", NOW)
+    assert raised.severity is PerceivedSeverity.MAJOR
+    told = Told(reachable=True, circuits=(READY,), alarms={QUARANTINE: (raised.severity, raised.text)})
+    assert read(told, seen()).alarms == ()
+    assert quarantine_alarm(None, NOW).severity is PerceivedSeverity.CLEARED
 
 
 def test_a_reading_that_an_alarm_overtook_clears_nothing() -> None:

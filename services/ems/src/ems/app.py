@@ -22,7 +22,8 @@ from qkit.service import Kit, Service, run
 
 async def build(kit: Kit[EmsSettings]) -> Service:
     settings = kit.settings
-    store = EmsStore(kit.db_worker, FernetVault.from_settings(settings.credentials_key, settings.state_dir))
+    vault = FernetVault.from_settings(settings.credentials_key, settings.state_dir)
+    store = EmsStore(kit.db_worker, vault, kit.clock.now)
     adapter = NetconfAdapter(Limits(login_s=settings.login_limit_s, rpc_s=settings.rpc_limit_s))
     fleet = Fleet(adapter, store, at_once=settings.devices_at_once)
 

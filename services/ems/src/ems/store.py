@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -14,7 +15,7 @@ from psycopg.types.json import Jsonb
 from ems.domain.device import Component, DeviceAddress, Interface, Login, Module, Profile, Traits
 from ems.domain.managed import Access, ManagedDevice, ManagedState
 from ems.domain.observation import ActiveAlarm
-from ems.domain.report import Report, Told
+from ems.domain.report import Report, Told, quarantine_alarm
 from ems.domain.snapshot import Snapshot
 from ems.ports import StoredPlan, Vault
 from qcommit.machine import Change, Phase
@@ -29,11 +30,12 @@ from qmodel.nodeconfig import NodeConfig
 
 
 class EmsStore:
-    """`db` is the worker's pool."""
+    """`db` is the worker's pool, `now` the domain clock."""
 
-    def __init__(self, db: Database, vault: Vault) -> None:
+    def __init__(self, db: Database, vault: Vault, now: Callable[[], datetime]) -> None:
         self._db = db
         self._vault = vault
+        self._now = now
         self._told_of: dict[str, Told] = {}
         self._sql = load_queries("ems")
 
@@ -163,7 +165,7 @@ class EmsStore:
                 self._told_of.pop(element, None)
 
     async def _mark_quarantine(self, conn: Connection, change: Change) -> None:
-        """Members of unknown state cannot be changed until they were read back."""
+        """Members of unknown state are not changed again, and alarmed, until they were read back."""
         for member in change.members:
             unknown = member.vote is Vote.UNKNOWN
             state = ManagedState.QUARANTINED if unknown else ManagedState.MANAGED
@@ -174,6 +176,7 @@ class EmsStore:
             )
             row = {"name": member.name, "state": state.value, "problem": problem}
             await conn.execute(self._sql.set_state, row)
+            await self._alarms(conn, member.name, (quarantine_alarm(problem, self._now()),))
 
     async def stored_change(self, change_id: str) -> StoredPlan | None:
         async with self._db.transaction() as conn:

@@ -15,6 +15,8 @@ from qmodel.contracts.ems import CircuitReadiness, ElementReadiness, PerceivedSe
 
 _FIDELITY_STEP = 0.01
 HEARTBEAT = ("element", "heartbeat-lost")
+QUARANTINE = ("element", "quarantined")
+"""Raised and cleared by changes, whatever a reading of the device says."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,12 @@ def of_alarm(alarm: ActiveAlarm, at: datetime) -> Report:
     return Report(at, alarms=(alarm,))
 
 
+def quarantine_alarm(problem: str | None, at: datetime) -> ActiveAlarm:
+    """That a change left the device in an unknown state; its end with `problem` None."""
+    severity = PerceivedSeverity.CLEARED if problem is None else PerceivedSeverity.MAJOR
+    return ActiveAlarm(*QUARANTINE, severity, problem or "", at)
+
+
 def _differs(before: Iterable[CircuitReadiness], now: Iterable[CircuitReadiness]) -> bool:
     old, new = {c.link_id: c for c in before}, {c.link_id: c for c in now}
     return old.keys() != new.keys() or any(
@@ -108,10 +116,10 @@ def _usage(
 
 
 def _alarms(told: Told, active: Iterable[ActiveAlarm], at: datetime) -> Iterable[ActiveAlarm]:
-    """What is new or has changed, and a clear for whatever is not active any more."""
+    """What is new or has changed, and a clear for whatever the device tells of no more."""
     now = {(alarm.resource, alarm.alarm_type): alarm for alarm in active}
     for key, alarm in now.items():
         if told.alarms.get(key) != (alarm.severity, alarm.text):
             yield alarm
-    for resource, alarm_type in sorted(told.alarms.keys() - now.keys()):
+    for resource, alarm_type in sorted(told.alarms.keys() - now.keys() - {QUARANTINE}):
         yield ActiveAlarm(resource, alarm_type, PerceivedSeverity.CLEARED, "", at)
