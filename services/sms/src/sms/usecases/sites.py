@@ -16,6 +16,8 @@ from qmodel.errors import BellweaveError, Invalid, Unavailable
 from sms.ports import KnownSites, Networks, Place, SiteRows
 
 _log = logging.getLogger(__name__)
+_SILENT_PAUSE_S = 0.1
+"""An NMS that has not answered yet is asked again this soon: it may have got its topology only now."""
 
 
 class Sites:
@@ -73,8 +75,8 @@ class Sites:
         because an NMS did not answer."""
         if self._stale(self.ttl_s):
             await self.refresh(self.ttl_s)
-        if any(name.strip().casefold() not in self._places for name in names) and self._stale(self._pause_s):
-            await self.refresh(self._pause_s)
+        if any(name.strip().casefold() not in self._places for name in names):
+            await self.refresh(self._pause_s if self.complete else _SILENT_PAUSE_S)
         missing = [i for i, name in enumerate(names) if name.strip().casefold() not in self._places]
         if missing:
             self._refuse(names, missing)
