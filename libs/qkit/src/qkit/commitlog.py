@@ -19,6 +19,8 @@ from qkit.queries import Queries, load_queries
 from qmodel.contracts.commit import Outcome, Vote
 from qmodel.errors import Conflict, Unavailable
 
+_CLAIM_TRIES = 5
+
 
 @functools.cache
 def _sql() -> Queries:
@@ -46,23 +48,36 @@ async def insert(conn: Connection, change: Change, claims: Iterable[str], body: 
 
 
 async def claim(conn: Connection, change_id: str, resources: Iterable[str]) -> None:
-    """Claim further resources for a change whose row exists. Raises Conflict as `insert` does."""
+    """Claim further resources for a change whose row exists. Raises Conflict as `insert` does, Unavailable
+    when others claim and release them faster than we can look."""
     wanted = sorted(set(resources))
     if not wanted:
         return
-    cursor = await conn.execute(_sql().claim, {"change_id": change_id, "resources": wanted})
-    if cursor.rowcount == len(wanted):
-        return
-    others = await holders(conn, change_id, wanted)
-    if others:
-        resource, holder = next(iter(others.items()))
-        raise Conflict(f"{resource} is claimed by another change", where=resource, holder=holder)
+    for _ in range(_CLAIM_TRIES):
+        cursor = await conn.execute(_sql().claim, {"change_id": change_id, "resources": wanted})
+        if cursor.rowcount == len(wanted):
+            return
+        others = await holders(conn, change_id, wanted)
+        if others:
+            resource, holder = next(iter(others.items()))
+            raise Conflict(f"{resource} is claimed by another change", where=resource, holder=holder)
+        # Nobody else has them now: what is not ours was given back between the two statements.
+        wanted = await _not_held(conn, change_id, wanted)
+        if not wanted:
+            return
+    raise Unavailable("the claimed resources change hands too often", where=wanted[0], retry_after_s=0.5)
 
 
 async def holders(conn: Connection, change_id: str, resources: Iterable[str]) -> dict[str, str]:
     """Resource → the other change that holds it."""
     rows = await conn.execute(_sql().holders, {"change_id": change_id, "resources": list(resources)})
     return {row["resource"]: row["change_id"] for row in await rows.fetchall()}
+
+
+async def _not_held(conn: Connection, change_id: str, resources: list[str]) -> list[str]:
+    cursor = await conn.execute(_sql().held, {"change_id": change_id, "resources": resources})
+    held = {row["resource"] for row in await cursor.fetchall()}
+    return [resource for resource in resources if resource not in held]
 
 
 async def save(conn: Connection, change: Change, *, opaque: Iterable[str] = ()) -> None:

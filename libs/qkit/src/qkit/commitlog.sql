@@ -14,6 +14,10 @@ ON CONFLICT (resource) DO NOTHING
 SELECT resource, change_id FROM kit.commit_claim
 WHERE resource = ANY(%(resources)s) AND change_id <> %(change_id)s ORDER BY resource
 
+-- held: which of the resources this change holds
+SELECT resource FROM kit.commit_claim
+WHERE resource = ANY(%(resources)s) AND change_id = %(change_id)s
+
 -- update_change: save a change, unless another process with a higher epoch has taken it over
 UPDATE kit.commit_change
 SET epoch = %(epoch)s, phase = %(phase)s, deadline_s = %(deadline_s)s, refusal = %(refusal)s,

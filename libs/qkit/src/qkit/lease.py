@@ -39,6 +39,8 @@ class Lease:
         """Take the lease of `holder` with a new epoch, from whoever had it."""
 
         async def work(conn: Connection) -> int:
+            # Two processes of one name take turns, so that the later one has the higher epoch.
+            await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"lease {holder}",))
             # The deletion waits for transactions that have checked the old epoch and are still running.
             await conn.execute("DELETE FROM kit.lease WHERE holder = %s", (holder,))
             cursor = await conn.execute(

@@ -22,29 +22,43 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-_SECRET = re.compile(r"pass(word|wd|phrase)?$|secret|token|authorization|cookie|private|credential")
-_IN_TEXT = re.compile(r"(?i)(password|passwd|secret|token|authorization)(\s*[=:]\s*|\s+bearer\s+)\S+")
-_IN_URL = re.compile(r"(://[^/\s:@]+:)[^@\s]+@")
+_SECRET = re.compile(
+    r"pass(word|wd|phrase)?s?$|password|secret|token|authorization|cookie|private|credential|api_?key"
+)
+_IN_TEXT = re.compile(
+    r"(?i)(password|passwd|passphrase|secret|token|authorization|cookie|api_?key)([\"']?\s*[=:]\s*[\"']?)"
+    r"((?:bearer|basic)\s+)?\S+"
+)
+_BEARER = re.compile(r"(?i)\b(bearer|basic)(\s+)[\w.~+/=-]{16,}")
+_JWT = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*")
+_IN_URL = re.compile(r"(://[^/\s:@]*:)\S+@")
 _REDACTED = "[redacted]"
 
 
 def redact(_: object, __: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """A structlog processor: no value under a telling name, no password inside a text."""
     for name, value in entry.items():
-        entry[name] = _redacted(name, value)
+        if not name.startswith("_"):  # structlog's own, which is not written
+            entry[name] = _redacted(name, value)
     return entry
 
 
 def _redacted(name: str, value: Any) -> Any:
     if _SECRET.search(name.lower()):
         return _REDACTED
-    if isinstance(value, str):
-        return _IN_URL.sub(rf"\1{_REDACTED}@", _IN_TEXT.sub(rf"\1\2{_REDACTED}", value))
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
     if isinstance(value, Mapping):
-        return {key: _redacted(str(key), item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
+        return {str(key): _redacted(str(key), item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
         return [_redacted("", item) for item in value]
-    return value
+    return _without_secrets(value if isinstance(value, str) else repr(value))  # as it would be written
+
+
+def _without_secrets(text: str) -> str:
+    text = _IN_URL.sub(rf"\1{_REDACTED}@", text)
+    text = _IN_TEXT.sub(rf"\1\2{_REDACTED}", text)
+    return _JWT.sub(_REDACTED, _BEARER.sub(rf"\1\2{_REDACTED}", text))
 
 
 def _add_trace(_: object, __: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
