@@ -13,6 +13,9 @@ from nms.domain.usage import WHOLE_PPM, Needs, Usage
 from qmodel.chains import HopPhysics, Performance, SwapPhysics, chain_performance
 from qmodel.topology import Bsm, Detector, Node, Pass, QuantumLink, Source
 
+_TOLERANCE = 1e-6
+"""How near `sized` comes to the smallest share that does, relative to it."""
+
 
 @dataclass(frozen=True)
 class Route:
@@ -68,36 +71,49 @@ class Plan:
         return self.performance([share * factor for factor in self.factors])
 
     def room(self, usage: Usage) -> tuple[float, str]:
-        """The largest common share that is free now, and the resource that binds it."""
+        """The largest common share that is free now, and the resource that binds it: of those equally full
+        the source, since it sets what the others see.
+
+        Rounded up to whole millionths (`shares_ppm`), a share up to this one fits as well: each hop may take
+        one millionth more of what it uses."""
         loads = self.needs.loads(self.factors)
-        room, resource = min(
-            (usage.free_ppm(resource) / WHOLE_PPM / load, resource) for resource, load in loads.items()
-        )
-        return max(0.0, min(1.0, room)), resource
+        rounding = self.needs.loads([1] * len(self.hops))
+
+        def room_at(resource: str) -> float:
+            return (usage.free_ppm(resource) - rounding[resource]) / WHOLE_PPM / loads[resource]
+
+        resource = min(loads, key=lambda name: (room_at(name), not name.startswith("source/"), name))
+        return max(0.0, min(1.0, room_at(resource))), resource
+
+    def safe(self, usage: Usage) -> Performance:
+        """What can be had now by who asks for it, the room less the tolerance of `sized`."""
+        return self.at_share(self.room(usage)[0] * (1 - 2 * _TOLERANCE))
 
 
-def sized(
-    plan: Plan, needed_hz: Callable[[float], float], enough: Callable[[Performance], bool]
-) -> tuple[float, Performance]:
-    """(common share, performance) at which the chain gives `needed_hz(werner)` pairs per second in its pass.
+def sized(plan: Plan, needed_hz: Callable[[float], float], least_werner: float) -> float:
+    """The smallest common share (within a millionth of itself) at which the chain gives both `least_werner`
+    and `needed_hz(werner)` pairs per second in its pass; infinite where no share in (0, 1] does.
 
-    The Werner parameter falls a little with the share, since slower hops wait longer: so it is found
-    by iteration. Stops early, with the share so far, when `enough` no longer holds. The share may be above 1
-    or infinite, where no share will do."""
-    whole = plan.at_share(1.0)
-    needed = needed_hz(whole.werner)
-    if whole.pair_rate_hz <= 0 or math.isinf(needed):
-        return math.inf, whole
-    share = max(needed / whole.pair_rate_hz, 1.0 / WHOLE_PPM)
-    for _ in range(12):
+    Slower hops wait longer, so the Werner parameter falls with the share while the need rises: whatever
+    share is tried bounds the right one, from below if it is too small and from above if it will do."""
+
+    def enough_at(share: float) -> float:
+        """The share that would give the needed rate at the Werner parameter of `share`."""
         now = plan.at_share(share)
-        needed = needed_hz(now.werner)
-        if math.isinf(needed) or not enough(now):
-            return (math.inf if math.isinf(needed) else share), now
-        if now.pair_rate_hz >= needed * (1 - 1e-9):
-            break
-        share *= needed / now.pair_rate_hz * (1 + 1e-9)
-    return share, now
+        if now.pair_rate_hz <= 0 or now.werner < least_werner:
+            return math.inf
+        return share * needed_hz(now.werner) / now.pair_rate_hz
+
+    low, high = max(enough_at(1.0), 1.0 / WHOLE_PPM), 1.0
+    if low > high:
+        return math.inf
+    if enough_at(low) <= low:
+        return low
+    while high > low * (1 + _TOLERANCE):
+        middle = math.sqrt(low * high)
+        enough = enough_at(middle)
+        low, high = (max(low, enough), middle) if enough <= middle else (middle, min(high, enough))
+    return high
 
 
 def shares_ppm(plan: Plan, share: float) -> list[int]:

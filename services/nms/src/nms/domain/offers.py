@@ -62,7 +62,7 @@ def _offer(network: Network, usage: Usage, request: LinkRequest) -> BorderOffer 
     best: tuple[tuple[float, float], Plan, Performance] | None = None
     for count, route in enumerate(RouteSearch(network, usage, request), start=1):
         for plan in _timed_plans(network, usage, route):
-            now = plan.at_share(plan.room(usage)[0])
+            now = plan.safe(usage)
             worth = secret_key_rate_bps(now.pair_rate_hz * plan.duty, now.werner), now.pair_rate_hz
             if now.pair_rate_hz > 0 and (best is None or worth > best[0]):
                 best = worth, plan, now
@@ -86,7 +86,7 @@ def _offer(network: Network, usage: Usage, request: LinkRequest) -> BorderOffer 
 
 
 def _timed_plans(network: Network, usage: Usage, route: Route) -> list[Plan]:
-    if isinstance(plan_timing(network, route), QuantumLink):
+    if isinstance(plan_timing(network, route, ()), QuantumLink):
         return []
     return plans_along(route, network, usage)
 

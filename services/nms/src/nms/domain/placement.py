@@ -16,18 +16,16 @@ from typing import NamedTuple
 from nms.domain.assignment import plans_along
 from nms.domain.chainplan import Plan, Route, shares_ppm, sized
 from nms.domain.network import Network
-from nms.domain.refusing import Failure, most_telling, no_route, too_slow
+from nms.domain.refusing import Failure, least_fidelity, most_telling, no_route, too_slow
 from nms.domain.routing import RouteSearch
 from nms.domain.sentences import why_here
 from nms.domain.timingroute import TimingPlan, plan_timing
-from nms.domain.usage import Usage, claims_of
-from qmodel.chains import Performance
+from nms.domain.usage import WHOLE_PPM, Usage, claims_of
 from qmodel.entanglement import werner_of_fidelity
 from qmodel.errors import Invalid
 from qmodel.links import Hop, LinkRequest, Placement, Refusal
 from qmodel.nodeconfig import Purpose
 from qmodel.secretkey import pair_rate_for_key_hz, secret_key_rate_bps
-from qmodel.security import POLICIES
 from qmodel.topology import QuantumLink
 
 RATE_MARGIN = 1.1
@@ -67,12 +65,8 @@ def place(network: Network, usage: Usage, requests: Sequence[LinkRequest]) -> Pl
 
 
 def least_werner(request: LinkRequest) -> float:
-    """The least Werner parameter of the request's own placement. A segment has its budget from the SMS; a
-    whole link must meet its security level as well."""
-    least = request.min_fidelity
-    if not request.swap_at_b:
-        least = max(least, POLICIES[request.security_level].min_fidelity)
-    return werner_of_fidelity(least)
+    """The least Werner parameter of the request's own placement."""
+    return werner_of_fidelity(least_fidelity(request))
 
 
 def needed_pairs_hz(request: LinkRequest, werner: float) -> float:
@@ -141,7 +135,7 @@ def _place_one(network: Network, usage: Usage, request: LinkRequest) -> Placemen
 def _on_route(
     network: Network, usage: Usage, request: LinkRequest, route: Route, delay_s: float
 ) -> Placement | Failure:
-    timing = plan_timing(network, route)
+    timing = plan_timing(network, route, request.avoid)
     if isinstance(timing, QuantumLink):
         return Failure.untimed(timing)
     plans = plans_along(route, network, usage)
@@ -155,38 +149,29 @@ def _on_route(
             failures.append(share)
         else:
             fitting.append((share / plan.room(usage)[0], plan, share))
-    for _, plan, share in sorted(fitting, key=lambda item: item[0]):
-        placement = _placement(network, request, plan, share, timing, delay_s)
-        claims = claims_of(placement, network)
-        if all(ppm <= usage.free_ppm(resource) for resource, ppm in claims.items()):
-            return placement
-        # Shares are rounded up to whole millionths: the last one of a resource may just not fit.
-        failures.append(_too_full(plan, usage, request))
-    return most_telling(failures)
+    if not fitting:
+        return most_telling(failures)
+    _, plan, share = min(fitting, key=lambda item: item[0])
+    return _placement(network, request, plan, share, timing, delay_s)
 
 
 def _share(plan: Plan, usage: Usage, request: LinkRequest) -> float | Failure:
     """The common share of the plan's hops that the request needs, if it is free."""
     least = least_werner(request)
-    if plan.at_share(1.0).werner < least:
-        return Failure.poor(plan, plan.at_share(1.0).fidelity, request)
-    share, performance = sized(
-        plan,
-        lambda werner: needed_pairs_hz(request, werner) / plan.duty,
-        lambda now: now.werner >= least,
-    )
-    if performance.werner < least:
-        return Failure.poor(plan, performance.fidelity, request)
-    if share > plan.room(usage)[0]:
-        return _too_full(plan, usage, request)
-    return share
+    whole = plan.at_share(1.0)
+    if whole.werner < least:
+        return Failure.poor(plan, whole.fidelity, request)
+    share = sized(plan, lambda werner: needed_pairs_hz(request, werner) / plan.duty, least)
+    return _too_full(plan, usage, request) if share > plan.room(usage)[0] else share
 
 
 def _too_full(plan: Plan, usage: Usage, request: LinkRequest) -> Failure:
-    room, resource = plan.room(usage)
-    fits = plan.at_share(room) if room > 0 else Performance(0.0, plan.at_share(1.0).werner)
+    _, resource = plan.room(usage)
+    fits = plan.safe(usage)
+    if fits.werner < least_werner(request):
+        return Failure.slow(resource, fits, request)
     pairs_hz = fits.pair_rate_hz * plan.duty / RATE_MARGIN
-    idle = usage.free_ppm(resource) == 1_000_000
+    idle = usage.free_ppm(resource) == WHOLE_PPM
     if request.purpose is Purpose.KEYS and not request.swap_at_b:
         return Failure.little_key(resource, secret_key_rate_bps(pairs_hz, fits.werner), fits, request, idle)
     return Failure.few_pairs(resource, pairs_hz, request)

@@ -6,6 +6,7 @@ told. All rates that are said to fit have been computed on that route as it is n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -20,6 +21,7 @@ from qmodel.security import POLICIES, SecurityLevel
 from qmodel.topology import QuantumLink
 from qmodel.units import format_bit_rate, format_duration, format_frequency
 
+_SHOWN_DIGITS = 6
 _NEARNESS = ("path", "timing", "fidelity", "key-rate", "capacity")
 """Later ones are nearer to success: all before them were met."""
 
@@ -68,15 +70,25 @@ class Failure:
     def poor(plan: Plan, fidelity: float, request: LinkRequest) -> Failure:
         worst = min(plan.hops, key=lambda hop: hop.full.werner)
         ids = plan.route.ids
-        least = request.min_fidelity
-        if not request.swap_at_b:
-            least = max(least, POLICIES[request.security_level].min_fidelity)
+        least = least_fidelity(request)
         return Failure(
             "fidelity",
             plan.route.links[min(worst.begin, len(plan.route.links) - 1)].id,
             f"fidelity {fidelity:.4f} on {' > '.join(ids)}, {least:.4f} needed; "
             f"the hop {ids[worst.begin]} to {ids[worst.end]} costs most",
-            {"min_fidelity": fidelity},
+            {"min_fidelity": rounded_down(fidelity)},
+        )
+
+    @staticmethod
+    def slow(resource: str, fits: Performance, request: LinkRequest) -> Failure:
+        """The little that is free is so slow that pairs age too much while they wait for each other."""
+        return Failure(
+            "capacity",
+            resource,
+            f"{what_is(resource)} has room only for pairs that wait until their fidelity is "
+            f"{fits.fidelity:.4f}, {least_fidelity(request):.4f} needed",
+            {},
+            resource,
         )
 
     @staticmethod
@@ -91,7 +103,11 @@ class Failure:
         else:
             reason = f"{what_is(resource)} has room for {format_bit_rate(fits_bps)} of key now, {asked} asked"
         return Failure(
-            "key-rate" if idle else "capacity", resource, reason, {"key_rate_bps": fits_bps}, resource
+            "key-rate" if idle else "capacity",
+            resource,
+            reason,
+            {"key_rate_bps": rounded_down(fits_bps)},
+            resource,
         )
 
     @staticmethod
@@ -101,9 +117,25 @@ class Failure:
             "capacity",
             resource,
             f"{what_is(resource)} has room for {format_frequency(fits_hz)} of pairs now, {asked} asked",
-            {"pair_rate_hz": fits_hz},
+            {"pair_rate_hz": rounded_down(fits_hz)},
             resource,
         )
+
+
+def least_fidelity(request: LinkRequest) -> float:
+    """The least fidelity of the request's own placement. A segment has its budget from the SMS; a whole link
+    must meet its security level as well."""
+    if request.swap_at_b:
+        return request.min_fidelity
+    return max(request.min_fidelity, POLICIES[request.security_level].min_fidelity)
+
+
+def rounded_down(value: float) -> float:
+    """To the digits that people are shown, so that what is said to fit still does when they type it in."""
+    if value <= 0:
+        return 0.0
+    unit = 10.0 ** (math.floor(math.log10(value)) + 1 - _SHOWN_DIGITS)
+    return float(f"{math.floor(value / unit) * unit:.{_SHOWN_DIGITS}g}")
 
 
 def most_telling(failures: Sequence[Failure]) -> Failure:

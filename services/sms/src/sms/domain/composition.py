@@ -24,6 +24,9 @@ _BISECTIONS = 30
 _HEADROOM = 1.02
 """Segments are asked for a little more than the estimate needs, since each rounds by itself."""
 
+_ROUNDING = 1e-5
+"""What is said to fit is this much less, so that it still does with the digits that people are shown."""
+
 
 @dataclass(frozen=True)
 class Demand:
@@ -166,12 +169,13 @@ def _judge(a: BorderOffer, b: BorderOffer, demand: Demand, link_id: str) -> Join
 
 
 def _too_little(refuse: Callable[..., Refusal], border: str, whole: Performance, demand: Demand) -> Refusal:
+    most_hz = whole.pair_rate_hz / _HEADROOM * (1 - _ROUNDING)
     if demand.purpose is Purpose.KEYS:
-        most_bps = secret_key_rate_bps(whole.pair_rate_hz, whole.werner)
+        most_bps = secret_key_rate_bps(most_hz, whole.werner)
         reason = f"at most {most_bps:.0f} bit/s of key over {border}, {demand.key_rate_bps:.0f} asked"
         return refuse("key-rate", reason, key_rate_bps=most_bps)
-    reason = f"at most {whole.pair_rate_hz:.1f} pairs/s over {border}, {demand.pair_rate_hz:.1f} asked"
-    return refuse("capacity", reason, pair_rate_hz=whole.pair_rate_hz)
+    reason = f"at most {most_hz:.1f} pairs/s over {border}, {demand.pair_rate_hz:.1f} asked"
+    return refuse("capacity", reason, pair_rate_hz=most_hz)
 
 
 @dataclass(frozen=True)
