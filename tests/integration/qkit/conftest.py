@@ -69,7 +69,7 @@ class Town:
     url: str
     stack: AsyncExitStack
 
-    async def bus(self, name: str) -> Bus:
+    async def bus(self, name: str, password: str | None = None) -> Bus:
         service, _, instance = name.partition(".")
         nothing = SecretStr("postgresql://nowhere")
         settings = ServiceSettings(
@@ -80,8 +80,8 @@ class Town:
             database_worker_url=nothing,
             nats_url=self.url,
             nats_user=name,
-            nats_password=SecretStr(name),
-            oidc_issuer="http://nowhere",
+            nats_password=SecretStr(password or name),
+            oidc_issuer="https://nowhere.test",
         )
         bus = await Bus.connect(settings)
         self.stack.push_async_callback(bus.close)

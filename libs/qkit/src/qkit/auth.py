@@ -7,6 +7,7 @@ route says who may call it. `qkit.http.make_app` refuses a route that says nothi
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import httpx
 import jwt
 from fastapi import Request
 
-from qmodel.errors import Forbidden, Unauthenticated, Unavailable
+from qmodel.errors import Forbidden, Invalid, Unauthenticated, Unavailable
 
 ROLES = frozenset({"tenant", "operator", "billing", "auditor"})
 _ALGORITHMS = ("ES256", "EdDSA", "RS256")
@@ -24,7 +25,9 @@ _LEEWAY_S = 5.0
 _FETCH_LIMIT_S = 5.0
 _KEYS_AGE_S = 3600.0
 _REFRESH_EVERY_S = 10.0
+_RETRY_EVERY_S = 1.0
 _MAX_TOKEN = 8192
+_MAX_DOCUMENT = 256 * 1024
 
 
 @dataclass(frozen=True)
@@ -47,14 +50,28 @@ class Principal:
 
 class Verifier:
     """Keys are fetched once and kept an hour; a token with an unknown key fetches them again, at most every
-    ten seconds."""
+    ten seconds. An issuer that does not answer is asked again after a second, whoever knocks meanwhile.
 
-    def __init__(self, issuer: str, audience: str, http: httpx.AsyncClient | None = None) -> None:
+    Raises Invalid for an issuer that is neither https nor on this machine: its keys could be forged.
+    """
+
+    def __init__(
+        self,
+        issuer: str,
+        audience: str,
+        http: httpx.AsyncClient | None = None,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        url = httpx.URL(issuer)
+        if url.scheme != "https" and url.host not in ("localhost", "127.0.0.1", "::1"):
+            raise Invalid("the issuer is an https address, or on this machine", where="oidc_issuer")
         self._issuer = issuer
         self._audience = audience
         self._http = http or httpx.AsyncClient(timeout=_FETCH_LIMIT_S)
         self._keys: dict[str, jwt.PyJWK] = {}
+        self._now_s = now_s
         self._fetched = float("-inf")
+        self._tried = float("-inf")
         self._lock = asyncio.Lock()
 
     async def close(self) -> None:
@@ -75,6 +92,8 @@ class Verifier:
         if header.get("alg") not in _ALGORITHMS:
             raise Unauthenticated("the token is not signed by an algorithm that is accepted")
         key = await self._key(str(header.get("kid", "")))
+        if key.algorithm_name != header["alg"]:
+            raise Unauthenticated("the token is not signed as its key is meant to")
         try:
             claims = jwt.decode(
                 token,
@@ -87,15 +106,15 @@ class Verifier:
             )
         except jwt.ExpiredSignatureError:
             raise Unauthenticated("the token has expired: log in again") from None
-        except jwt.InvalidTokenError as error:
+        except jwt.PyJWTError as error:
             raise Unauthenticated(f"the token is not valid here: {error}") from None
         return _principal(claims)
 
     async def _key(self, kid: str) -> jwt.PyJWK:
-        age_s = time.monotonic() - self._fetched
+        age_s = self._now_s() - self._fetched
         if kid not in self._keys or age_s > _KEYS_AGE_S:
             async with self._lock:
-                age_s = time.monotonic() - self._fetched
+                age_s = self._now_s() - self._fetched
                 if age_s > (_REFRESH_EVERY_S if kid not in self._keys else _KEYS_AGE_S):
                     await self._fetch()
         try:
@@ -105,19 +124,29 @@ class Verifier:
 
     async def _fetch(self) -> None:
         try:
+            if self._now_s() - self._tried < _RETRY_EVERY_S:
+                raise ValueError("it did not answer a moment ago")
+            self._tried = self._now_s()
             found = await self._get(f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
+            if found["issuer"] != self._issuer:
+                raise ValueError("it says it is another issuer")
             keys = jwt.PyJWKSet.from_dict(await self._get(str(found["jwks_uri"])))
-        except (httpx.HTTPError, KeyError, ValueError, jwt.PyJWKSetError) as error:
+        except (httpx.HTTPError, KeyError, ValueError, TimeoutError, jwt.PyJWTError) as error:
             if self._keys:
                 return  # old keys are better than none; a key that was withdrawn ends with its tokens
             raise Unavailable("the issuer of tokens cannot be reached", retry_after_s=2.0) from error
         self._keys = {key.key_id or "": key for key in keys.keys}
-        self._fetched = time.monotonic()
+        self._fetched = self._now_s()
 
     async def _get(self, url: str) -> dict[str, Any]:
-        answer = await self._http.get(url)
-        answer.raise_for_status()
-        return dict(answer.json())
+        async with asyncio.timeout(_FETCH_LIMIT_S), self._http.stream("GET", url) as answer:
+            answer.raise_for_status()
+            body = b""
+            async for part in answer.aiter_bytes():
+                body += part
+                if len(body) > _MAX_DOCUMENT:
+                    raise ValueError("its document is too large")
+        return dict(json.loads(body))
 
 
 def _principal(claims: dict[str, Any]) -> Principal:

@@ -36,12 +36,14 @@ SELECT pg_notify('{WORK_CHANNEL}', %(loop)s)
 """  # noqa: S608 - a constant of ours
 
 # While a key runs its `due_at` is infinity, so that a wake in the meantime shows as an earlier time.
-# A claim without a living lease is free: its process died or lost it.
+# A claim without a living lease is free: its process died or lost it. So is a claim of our own that we do not
+# know of: the database kept it and the answer was lost.
 _CLAIM = """
 WITH free AS (
     SELECT key FROM kit.work AS w
     WHERE loop = %(loop)s
         AND ((epoch IS NULL AND due_at <= clock_timestamp())
+            OR (epoch = %(epoch)s AND key <> ALL(%(running)s::text[]))
             OR (epoch IS NOT NULL AND NOT EXISTS (SELECT FROM kit.lease AS l WHERE l.epoch = w.epoch)))
     ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 )
@@ -57,10 +59,11 @@ _DONE = """
 DELETE FROM kit.work
 WHERE loop = %(loop)s AND key = %(key)s AND epoch = %(epoch)s AND due_at = 'infinity'
 """
+# least() passes over NULL: without a delay of its own, only a wake in the meantime counts.
 _AGAIN = """
 UPDATE kit.work
 SET epoch = NULL, attempts = %(attempts)s, last_error = %(error)s,
-    due_at = least(due_at, clock_timestamp() + make_interval(secs => %(delay_s)s))
+    due_at = least(due_at, clock_timestamp() + make_interval(secs => %(delay_s)s::float8))
 WHERE loop = %(loop)s AND key = %(key)s AND epoch = %(epoch)s
 """
 
@@ -97,7 +100,7 @@ class Loop:
         self._act = act
         self._concurrency = concurrency
         self._metrics = metrics or Metrics()
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[asyncio.Task[None], str] = {}
         self._log = structlog.get_logger("qkit.reconcile").bind(loop=name)
 
     async def run(self) -> None:
@@ -120,7 +123,8 @@ class Loop:
         try:
             async with self._db.transaction() as conn:
                 await self._lease.check(conn)
-                asked = {"loop": self.name, "limit": free, "epoch": self._lease.epoch}
+                running = list(self._running.values())
+                asked = {"loop": self.name, "limit": free, "epoch": self._lease.epoch, "running": running}
                 claimed = await (await conn.execute(_CLAIM, asked)).fetchall()
                 due = await (await conn.execute(_NEXT_DUE, (self.name,))).fetchone()
         except BellweaveError as error:
@@ -128,12 +132,12 @@ class Loop:
             return 1.0
         for row in claimed:
             task = asyncio.create_task(self._run_key(row["key"], row["attempts"]))
-            self._running.add(task)
+            self._running[task] = row["key"]
             task.add_done_callback(self._finished)
         return _POLL_S if due is None or due["in_s"] is None else max(float(due["in_s"]), 0.0)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
+        self._running.pop(task, None)
         self._woken.set()  # there is room again
 
     async def _run_key(self, key: str, attempts: int) -> None:
@@ -170,13 +174,9 @@ class Loop:
         return message[:2000], delay_s * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
 
     async def _put_back(self, key: str, attempts: int, message: str | None, delay_s: float | None) -> None:
-        """Free the key. If that fails it stays claimed until this lease ends, and then runs again."""
+        """Free the key. If that fails it stays claimed, and is found and run again later."""
         where = {"loop": self.name, "key": key, "epoch": self._lease.epoch}
-        again = where | {
-            "attempts": attempts,
-            "error": message,
-            "delay_s": 0.0 if delay_s is None else delay_s,
-        }
+        again = where | {"attempts": attempts, "error": message, "delay_s": delay_s}
         for pause_s in (0.1, 0.5, 2.0, 5.0):
             try:
                 async with self._db.transaction() as conn:
@@ -187,4 +187,3 @@ class Loop:
             except BellweaveError as error:
                 self._log.warning("key-not-freed", key=key, detail=error.detail)
                 await asyncio.sleep(pause_s)
-        self._lease.lost.set()  # start anew rather than leave a key claimed for ever

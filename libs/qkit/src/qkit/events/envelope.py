@@ -93,8 +93,9 @@ class AskReplay(Body):
 
 class Replayed(Body):
     """`envelopes` in order. Sequences below `kept_from` are gone for ever. For an unknown incarnation the
-    answer is about the present one, from its beginning."""
+    answer is about the present one, from its beginning. `more`: there is more after the last one."""
 
     incarnation: str
     kept_from: int
     envelopes: tuple[str, ...]
+    more: bool = False

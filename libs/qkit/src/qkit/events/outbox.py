@@ -12,6 +12,7 @@ from qkit.events.envelope import AskReplay, Replayed, build
 from qkit.telemetry import current_traceparent
 from qkit.wakeups import OUTBOX_CHANNEL
 from qmodel.contracts import Event
+from qmodel.errors import TooLarge
 
 _INSERT = f"""
 WITH added AS (
@@ -27,17 +28,26 @@ SELECT pg_notify('{OUTBOX_CHANNEL}', '')
 # Settled: an event younger than this may still be on its way through the stream.
 _SETTLED_S = 2.0
 
+MAX_EVENT_BYTES = 256 * 1024
+_REPLY_BYTES = 512 * 1024  # nats-server's default limit is 1 MiB
+
 
 async def emit(conn: Connection, *events: Event) -> None:
-    """Send `events`, in this order, if and when the transaction of `conn` commits."""
+    """Send `events`, in this order, if and when the transaction of `conn` commits.
+
+    Raises TooLarge for an event of more than 256 KiB: the bus would refuse it, and it would hold up the rest.
+    """
     if not events:
         return
+    data = [event.model_dump_json() for event in events]
+    if max(len(text.encode()) for text in data) > MAX_EVENT_BYTES:
+        raise TooLarge(f"an event has at most {MAX_EVENT_BYTES} bytes", limit_bytes=MAX_EVENT_BYTES)
     await conn.execute(
         _INSERT,
         {
             "topics": [event.topic for event in events],
             "types": [event.cloudevents_type() for event in events],
-            "data": [event.model_dump_json() for event in events],
+            "data": data,
             "traceparent": current_traceparent(),
         },
     )
@@ -54,8 +64,18 @@ async def replay(conn: Connection, source: str, asked: AskReplay) -> Replayed:
         " ORDER BY sequence LIMIT %s",
         (asked.after if asked.incarnation in ("", incarnation) else 0, _SETTLED_S, asked.limit),
     )
-    envelopes = tuple([build(source, incarnation, found).decode() async for found in cursor])
-    return Replayed(incarnation=incarnation, kept_from=row["pruned_to"] + 1, envelopes=envelopes)
+    rows = await cursor.fetchall()
+    envelopes: list[str] = []
+    room = _REPLY_BYTES
+    for found in rows:
+        envelope = build(source, incarnation, found)
+        room -= len(envelope)
+        if room < 0 and envelopes:
+            break
+        envelopes.append(envelope.decode())
+    more = len(envelopes) < len(rows) or len(rows) == asked.limit
+    kept_from = row["pruned_to"] + 1
+    return Replayed(incarnation=incarnation, kept_from=kept_from, envelopes=tuple(envelopes), more=more)
 
 
 async def prune(conn: Connection, keep_days: float) -> int:
