@@ -19,8 +19,22 @@ def written(**entry: Any) -> str:
 
 @pytest.mark.parametrize(
     "name",
-    "password nats_password passwords password_hash token access_token Authorization client_secret"
-    " private_key cookie api_key apikey passphrase credentials".split(),
+    [
+        "password",
+        "nats_password",
+        "passwords",
+        "password_hash",
+        "token",
+        "access_token",
+        "Authorization",
+        "client_secret",
+        "private_key",
+        "cookie",
+        "api_key",
+        "apikey",
+        "passphrase",
+        "credentials",
+    ],
 )
 def test_a_value_under_a_telling_name_is_not_written(name: str) -> None:
     assert SECRET not in written(**{name: SECRET})

@@ -39,6 +39,7 @@ TIME_LEFT = "Bellweave-Time-Left"
 
 _LONGEST_S = 110.0  # nats-server lets an answer pass for two minutes
 _FIRST_PAUSE_S = 0.05
+_HEADER_ROOM = 2_048  # the server counts headers as part of a message, its client library does not
 
 
 @dataclass
@@ -140,6 +141,8 @@ class Bus:
 
     async def _ask(self, subject: str, payload: bytes, until: float) -> Msg:
         """Send and wait. While nobody serves the subject, and while reconnecting, try again until `until`."""
+        if len(payload) > self.client.max_payload - _HEADER_ROOM:
+            raise TooLarge("the request is too large for the bus")
         pause_s = _FIRST_PAUSE_S
         while (left_s := until - time.monotonic()) > 0:
             headers = {TIME_LEFT: f"{left_s:.3f}"}

@@ -115,6 +115,9 @@ async def _faults(health: Health) -> dict[str, str]:
             found[name] = error.detail
         except TimeoutError:
             found[name] = "no answer in time"
+        except Exception as error:  # a check that fails is a part that does not work
+            structlog.get_logger("qkit.health").error("check-failed", check=name, exc_info=error)
+            found[name] = type(error).__name__
     return found
 
 
@@ -148,30 +151,36 @@ class _Gate:
     async def _within_limits(self, scope: Scope, exchange: _Exchange) -> None:
         """The time limit is until the answer begins: a stream may then go on."""
         request = Request(scope)
+        limit = asyncio.timeout(self._settings.request_timeout_s)
         try:
             exchange.check_length(request.headers.get("content-length"))
-            async with asyncio.timeout(self._settings.request_timeout_s) as limit:
+            async with limit:
                 exchange.on_begin = lambda: limit.reschedule(None)
                 await self._app(scope, exchange.receive, exchange.send)
         except TooLarge as error:
-            await self._answer(request, exchange, error)
-        except TimeoutError:
-            await self._answer(
-                request, exchange, TimedOut("this took too long; try again", retry_after_s=1.0)
-            )
+            await self._answer(request, exchange, problems.respond(request, error))
+        except TimeoutError as error:
+            if not limit.expired():
+                await self._answer(request, exchange, problems.unforeseen(request, error))
+                return
+            late = TimedOut("this took too long; try again", retry_after_s=1.0)
+            await self._answer(request, exchange, problems.respond(request, late))
+        except Exception as error:
+            if exchange.status is not None:
+                raise  # the answer has begun: all that is left is to break it off
+            await self._answer(request, exchange, problems.unforeseen(request, error))
 
-    async def _answer(self, request: Request, exchange: _Exchange, error: BellweaveError) -> None:
+    async def _answer(self, request: Request, exchange: _Exchange, response: Response) -> None:
         if exchange.status is None:
-            response = problems.respond(request, error)
+            exchange.on_begin = lambda: None  # the time limit is over, or was never set
             await response(request.scope, exchange.receive, exchange.send)
 
     def _account(self, scope: Scope, exchange: _Exchange, instance: str, elapsed_s: float) -> None:
-        route = scope.get("route")
-        path = getattr(route, "path", "(none)")
+        path = _template(scope)
         status = str(exchange.status or 499)
         self._metrics.http_requests.labels(scope["method"], path, status).inc()
         self._metrics.http_seconds.labels(scope["method"], path).observe(elapsed_s)
-        if path.startswith(PREFIX):
+        if scope["path"].startswith(PREFIX):
             self._log.info(
                 "request",
                 method=scope["method"],
@@ -180,6 +189,16 @@ class _Gate:
                 ms=round(elapsed_s * 1000, 1),
                 instance=instance,
             )
+
+
+def _template(scope: Scope) -> str:
+    """The path of the route that was found, with the names of its parameters; FastAPI may leave out the
+    prefix under which the router was included."""
+    path: str | None = getattr(scope.get("route"), "path", None)
+    if path is None:
+        return "(none)"
+    inside = scope["path"].startswith(PREFIX) and not path.startswith(PREFIX)
+    return PREFIX + path if inside else path
 
 
 class _Exchange:
@@ -195,7 +214,7 @@ class _Exchange:
         self.on_begin: Callable[[], None] = lambda: None
 
     def check_length(self, header: str | None) -> None:
-        if header is not None and header.isdigit() and int(header) > self._max:
+        if header is not None and header.isdecimal() and int(header[:20]) > self._max:
             raise TooLarge(f"a body has at most {self._max} bytes", limit_bytes=self._max)
 
     async def receive(self) -> Message:

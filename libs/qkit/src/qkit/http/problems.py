@@ -110,6 +110,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:
+        if isinstance(error.__cause__, BellweaveError):  # ours, while FastAPI read the body
+            return respond(request, error.__cause__)
         if error.status_code == HTTPStatus.NOT_FOUND:
             return respond(request, NotFound(f"there is nothing at {request.url.path}"))
         if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
@@ -118,10 +120,12 @@ def install(app: FastAPI) -> None:
         answer.headers.update(error.headers or {})
         return answer
 
-    @app.exception_handler(Exception)
-    async def unforeseen(request: Request, error: Exception) -> JSONResponse:
-        log.error("request-failed", exc_info=error)
-        return respond(request, Internal("something went wrong here; the log has it under this instance"))
+
+def unforeseen(request: Request, error: Exception) -> JSONResponse:
+    """Log a bug, and answer it without detail."""
+    instance = getattr(request.state, "instance", None)
+    structlog.get_logger("qkit.http").error("request-failed", exc_info=error, instance=instance)
+    return respond(request, Internal("something went wrong here; the log has it under this instance"))
 
 
 def _invalid(error: RequestValidationError) -> tuple[Invalid, int]:
