@@ -46,13 +46,10 @@ def lamp(name: str, **more: Any) -> Node:
     return own(name, sources=(Source(id="src-1", werner=0.998),), **more)
 
 
-def repeater(name: str, *, t2_s: float = 1.0, modes: int = 100_000, **more: Any) -> Node:
-    return lamp(
-        name,
-        bsms=(Bsm(id="bsm-1", werner=0.995),),
-        memories=(Memory(id="mem-1", modes=modes, t2_s=t2_s),),
-        **more,
-    )
+def bank(name: str, *, t2_s: float = 1.0, modes: int = 100_000, **more: Any) -> Node:
+    """A node that swaps, by one BSM with a memory. It has no source."""
+    memories = (Memory(id="mem-1", modes=modes, t2_s=t2_s),)
+    return own(name, bsms=(Bsm(id="bsm-1", werner=0.995),), memories=memories, **more)
 
 
 def satellite(name: str) -> Node:

@@ -40,7 +40,8 @@ class LinkRequest(Shape):
     max_latency_s: Annotated[float, Field(gt=0)]
     swap_at_b: bool = Field(default=False, description="b is a border: join the segments there by a BSM")
     handover: Name | None = Field(
-        default=None, description="quantum link by which the other operator's photons reach border b"
+        default=None,
+        description="quantum link by which photons reach border b from the operator that does not own it",
     )
     metered: bool = True
     avoid: tuple[str, ...] = Field(default=(), description="quantum links, conduits or nodes not to use")

@@ -22,7 +22,6 @@ from nms.domain.usage import (
     fibre_resource,
     memory_resource,
 )
-from nms.domain.windows import joint_pass
 from qmodel.chains import MAX_HOPS, HopPhysics, Receiver, SwapPhysics, chain_performance
 from qmodel.entanglement import stored_werner
 from qmodel.hops import (
@@ -36,6 +35,7 @@ from qmodel.hops import (
     swap_receiver,
 )
 from qmodel.topology import Bsm, Detector, Node, Pass, Source
+from qmodel.windows import joint_pass
 
 FAST_HOP_FACTOR = 4.0
 """A hop never gets more than this many times the slowest hop's rate: beyond, waiting hardly shrinks."""

@@ -65,6 +65,7 @@ class RouteSearch:
             free <= 0
             or not set(link.conduits).isdisjoint(self._request.avoid)
             or link.id in self._request.avoid
+            or not self._hands_over(link)
         ):
             return FORBIDDEN
         ends = [self._network.node(end) for end in link.ends]
@@ -73,6 +74,13 @@ class RouteSearch:
         load = 1.0 - free / WHOLE_PPM
         switches_db = sum(node.switch_loss_db for node in ends) / 2.0
         return (link.loss_db + switches_db + _HOP_COST_DB) * (1.0 + _LOAD_COST * load * load)
+
+    def _hands_over(self, link: QuantumLink) -> bool:
+        """False for another way into a foreign border than the one at which its owner waits for photons."""
+        agreed, border = self._request.handover, self._request.b
+        if agreed is None or border not in link.ends or self._network.owns(self._network.node(border)):
+            return True
+        return link.id == agreed
 
     def _barred(self, node: Node) -> bool:
         """Photons must not pass or end here."""

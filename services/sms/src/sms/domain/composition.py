@@ -17,6 +17,7 @@ from qmodel.nodeconfig import Purpose
 from qmodel.secretkey import pair_rate_for_key_hz, secret_key_rate_bps
 from qmodel.security import SecurityLevel
 from qmodel.topology import Pass
+from qmodel.windows import joint_pass
 
 _FASTER = 3.0
 """How much faster the offer with more to give may work than the other: beyond, waiting hardly shrinks."""
@@ -26,6 +27,9 @@ _HEADROOM = 1.02
 
 _ROUNDING = 1e-5
 """What is said to fit is this much less, so that it still does with the digits that people are shown."""
+
+_NEARNESS = ("path", "latency", "fidelity", "capacity", "key-rate")
+"""Later ones are nearer to success: all before them were met."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +66,20 @@ class Joined:
         return self.a.border
 
     @property
+    def handover(self) -> str | None:
+        """The quantum link by which the side that does not own the border delivers, and which the owner joins
+        to its own: both must use the same."""
+        return self.b.handover if self.a.join is not None else self.a.handover
+
+    @property
     def share(self) -> float:
         """The larger share that is taken of the two offers, in (0, 1]."""
         return max(self.rates_hz[0] / self.a.pair_rate_hz, self.rates_hz[1] / self.b.pair_rate_hz)
 
     @property
     def visibility(self) -> Pass | None:
-        return self.a.visibility or self.b.visibility
+        """When both sides have light; None if they always do."""
+        return _joint(self.a, self.b)
 
 
 def choose(a: Iterable[BorderOffer], b: Iterable[BorderOffer], demand: Demand, link_id: str) -> Joined:
@@ -81,7 +92,7 @@ def choose(a: Iterable[BorderOffer], b: Iterable[BorderOffer], demand: Demand, l
     fitting = [one for one in judged if isinstance(one, Joined)]
     if fitting:
         return min(fitting, key=lambda one: (one.share, one.border))
-    refusals = [one for one in judged if isinstance(one, Refusal)]
+    refusals = sorted((one for one in judged if isinstance(one, Refusal)), key=_nearness, reverse=True)
     if not refusals:
         ends = ("here", "there") if not ours else (ours[0].node, theirs[ours[0].border].node)
         refusals = [
@@ -119,15 +130,18 @@ def segment_requests(link_id: str, joined: Joined, demand: Demand) -> tuple[Link
             min_fidelity=fidelity(mine.werner * slack),
             max_latency_s=mine.latency_s + spare_s,
             swap_at_b=True,
-            handover=other.handover if mine.join is not None else None,
+            handover=joined.handover,
             metered=mine is joined.a,
         )
-        for mine, other, rate_hz in (
-            (joined.a, joined.b, joined.rates_hz[0]),
-            (joined.b, joined.a, joined.rates_hz[1]),
-        )
+        for mine, rate_hz in zip((joined.a, joined.b), joined.rates_hz, strict=True)
     )
     return first, second
+
+
+def _nearness(refusal: Refusal) -> tuple[int, float]:
+    """Greater for what came nearer to success."""
+    most = max(refusal.would_fit.values(), default=0.0)
+    return _NEARNESS.index(refusal.constraint), -most if refusal.constraint == "latency" else most
 
 
 def _judge(a: BorderOffer, b: BorderOffer, demand: Demand, link_id: str) -> Joined | Refusal:
@@ -152,6 +166,8 @@ def _judge(a: BorderOffer, b: BorderOffer, demand: Demand, link_id: str) -> Join
             f"{latency_s:.4f} s over {a.border}, {demand.max_latency_s} s asked",
             max_latency_s=latency_s,
         )
+    if (a.visibility or b.visibility) is not None and _joint(a, b) is None:
+        return refuse("path", f"the passes of the two sides over {a.border} never meet")
     pair = _Pair(a, b, join)
     whole = pair.performance(pair.slower_hz)
     if whole.pair_rate_hz <= 0:
@@ -190,7 +206,8 @@ class _Pair:
     @property
     def duty(self) -> float:
         """Share of time in which both sides have light."""
-        return min(_duty(self.a), _duty(self.b))
+        together = _joint(self.a, self.b)
+        return together.duty if together is not None else 1.0
 
     @property
     def slower_hz(self) -> float:
@@ -235,6 +252,12 @@ class _Pair:
     @staticmethod
     def _most_hz(offer: BorderOffer) -> float:
         return offer.pair_rate_hz / _duty(offer)
+
+
+def _joint(a: BorderOffer, b: BorderOffer) -> Pass | None:
+    """The passes in which both offers have light; None if they need none, or have none in common."""
+    passes = [offer.visibility for offer in (a, b) if offer.visibility is not None]
+    return joint_pass(passes) if passes else None
 
 
 def _duty(offer: BorderOffer) -> float:

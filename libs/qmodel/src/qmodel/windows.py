@@ -1,4 +1,7 @@
-"""When satellites give light: passes that must overlap for a link over several of them."""
+"""When satellites give light: passes that must overlap for a link over several of them.
+
+Placement asks for the passes along one operator's route, composition for those of the segments that it joins.
+"""
 
 from __future__ import annotations
 
