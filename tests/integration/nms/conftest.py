@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -137,11 +137,11 @@ class Process:
 
     async def kill(self) -> None:
         """End as if by SIGKILL: what is under way is not finished."""
-        await end(self.tasks)
-        await self.kit.bus.stop_serving(0.0)
-        for last in self.service.on_stop:
-            await last()
-        await self.stack.aclose()
+        async with self.stack:
+            await end(self.tasks)
+            await self.kit.bus.stop_serving(0.0)
+            for last in self.service.on_stop:
+                await last()
 
 
 class Rig:
@@ -182,7 +182,7 @@ class Rig:
             nats_url=self.nats_url,
             nats_user="tests",
             nats_password="tests",
-            oidc_issuer="http://nobody",
+            oidc_issuer="https://issuer.invalid",
             hold_off_s=0.1,
             heal_retry_s=0.3,
             carry_s=0.2,
@@ -283,7 +283,7 @@ def _neighbour(name: str, nats_url: str) -> ServiceSettings:
         nats_url=nats_url,
         nats_user="tests",
         nats_password="tests",
-        oidc_issuer="http://nobody",
+        oidc_issuer="https://issuer.invalid",
     )
 
 
@@ -325,9 +325,8 @@ async def rig(urls: RoleUrls, nats_server: NatsServer) -> AsyncIterator[Rig]:
         try:
             yield rig
         finally:
-            with suppress(Exception):
-                assert rig.process is not None
-                await rig.process.kill()
+            assert rig.process is not None
+            await rig.process.kill()
 
 
 @pytest.fixture

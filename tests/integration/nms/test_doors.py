@@ -8,6 +8,8 @@ from typing import Any, cast
 import httpx
 import pytest
 
+from nms.api.watching import frames
+from nms.store import Reads
 from qkit.auth import Principal, Verifier
 from qkit.http import Health, make_app
 from qmodel.errors import Unauthenticated
@@ -131,3 +133,28 @@ async def test_elements_and_alarms_are_shown(door: httpx.AsyncClient, rig: Any, 
     assert of_link["root_cause"]
     assert (await door.get("/alarms", params={"state": "some"})).status_code == 422
     assert (await door.get("/alarms", params={"cursor": "bm9uc2Vuc2U"})).status_code == 422
+
+
+async def test_watchers_get_every_event_after_the_one_they_know(rig: Any, make_link: Any) -> None:
+    await rig.place("chg_1", make_link("l1"))
+    await rig.commit("chg_1")
+    await rig.north.ready()
+    await rig.until_states(l1="up")
+    await rig.until(lambda: _numbered(rig, 2))
+    reads = Reads(rig.process.kit.db_api)
+    looks = iter([False, True])
+
+    async def gone() -> bool:
+        return next(looks)
+
+    last = await reads.told_last()
+    stream = [frame async for frame in frames(reads, gone, last - 1, poll_s=0.0)]
+    assert stream[0] == ": watching\n\n"
+    (event,) = stream[1:]
+    head, name, data = event.strip().split("\n")
+    assert (head, name) == (f"id: {last}", "event: link")
+    assert '"state": "up"' in data
+
+
+async def _numbered(rig: Any, count: int) -> bool:
+    return bool(await rig.rows("SELECT FROM kit.outbox_source WHERE last_sequence >= %s", count))

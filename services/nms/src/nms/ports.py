@@ -140,6 +140,9 @@ class LinkUnit(Protocol):
     async def links_at(self, element: str) -> list[LinkRow]:
         """Those in force with circuits on `element`, or named in what it last reported; by id."""
 
+    async def links_touching(self, elements: Iterable[str]) -> list[LinkRow]:
+        """Those in force whose placement names one of `elements`; by id."""
+
     async def put_link(self, row: LinkRow) -> None:
         """Insert or replace."""
 

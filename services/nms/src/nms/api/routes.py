@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -29,14 +26,12 @@ from nms.api.shapes import (
     revision_view,
     utilization_view,
 )
+from nms.api.watching import frames
 from nms.ports import Reads
 from nms.usecases.topology import Topologies
 from qkit.auth import Principal, require
 from qkit.http import Page, PageParams, check_if_match, etag_of, page_params
-from qmodel.errors import BellweaveError, Invalid, NotFound
-
-_POLL_S = 0.5
-_QUIET_S = 15.0
+from qmodel.errors import Invalid, NotFound
 
 Operator = Annotated[Principal, Depends(require("operator"))]
 Paging = Annotated[PageParams, Depends(page_params)]
@@ -57,9 +52,9 @@ def router(topologies: Topologies, reads: Reads) -> APIRouter:
         last_event_id: Annotated[str | None, Header()] = None,
     ) -> StreamingResponse:
         """Server-sent events: what this NMS tells, from now on or from Last-Event-ID on."""
-        after = await _position(reads, last_event_id)
+        after = await reads.told_last() if last_event_id is None else _number(last_event_id)
         return StreamingResponse(
-            _events(reads, request, after),
+            frames(reads, request.is_disconnected, after),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store"},
         )
@@ -177,31 +172,6 @@ def _record_routes(routes: APIRouter, topologies: Topologies, reads: Reads) -> N
         after = page.after(1)
         rows = await reads.used("" if after is None else str(after[0]), page.limit + 1)
         return Page.of([utilization_view(row) for row in rows], page, key=lambda item: (item.id,))
-
-
-async def _position(reads: Reads, last_event_id: str | None) -> int:
-    if last_event_id is None:
-        return await reads.told_last()
-    return _number(last_event_id)
-
-
-async def _events(reads: Reads, request: Request, after: int) -> AsyncIterator[str]:
-    """Frames until the watcher leaves; a comment when nothing happens, so that a broken line is noticed."""
-    quiet_s = 0.0
-    yield ": watching\n\n"
-    while not await request.is_disconnected():
-        try:
-            rows = await reads.told_after(after)
-        except BellweaveError:
-            return  # the watcher comes back with Last-Event-ID
-        for row in rows:
-            after = row["sequence"]
-            yield f"id: {after}\nevent: {row['topic']}\ndata: {json.dumps(row['data'])}\n\n"
-        quiet_s = 0.0 if rows else quiet_s + _POLL_S
-        if quiet_s >= _QUIET_S:
-            quiet_s = 0.0
-            yield ": still here\n\n"
-        await asyncio.sleep(_POLL_S)
 
 
 def _time(value: object) -> datetime:

@@ -66,6 +66,12 @@ class Plan:
         return sorted(move.link_id for move in self.moves)
 
     @property
+    def touched(self) -> frozenset[str]:
+        """Every element that the plan may tell something."""
+        placements = (*self.old, *self.new)
+        return frozenset((*self.elements, *(name for each in placements for name in each.elements)))
+
+    @property
     def old(self) -> tuple[Placement, ...]:
         return tuple(move.old for move in self.moves if move.old is not None)
 
@@ -106,8 +112,10 @@ class Targets:
 def targets_of(
     plan: Plan, in_force: Iterable[Placement], network: Network, *, skip: frozenset[str] = frozenset()
 ) -> Targets:
-    """`in_force` is every placement in force before the plan. Elements whose target stays as it was are left
-    alone, except those that the plan names; those in `skip` are left out."""
+    """`in_force` is every placement in force, before the plan, that names an element which the plan touches.
+
+    Elements whose target stays as it was are left alone, except those that the plan names; those in `skip`
+    are left out."""
     before = list(in_force)
     moving = set(plan.link_ids)
     after = [placement for placement in before if placement.link_id not in moving] + list(plan.new)

@@ -96,6 +96,9 @@ SELECT * FROM link WHERE CASE WHEN %(link_ids)s::text[] IS NULL THEN in_force
 SELECT * FROM link WHERE in_force AND (parts @> ARRAY[%(element)s::text]
     OR link_id IN (SELECT r.link_id FROM readiness r WHERE r.element = %(element)s)) ORDER BY link_id
 
+-- links_touching: links in force whose placement names one of some elements
+SELECT * FROM link WHERE in_force AND placement->'elements' ?| %(elements)s::text[] ORDER BY link_id
+
 -- put_link: insert or replace a link
 INSERT INTO link (link_id, state, request, placement, in_force, parts, change_id, reason, expected_in_s, since,
     committed_at, version)

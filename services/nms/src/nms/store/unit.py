@@ -184,6 +184,10 @@ class PgUnit:
     async def links_at(self, element: str) -> list[LinkRow]:
         return [link_of(row) for row in await self._all(self._sql.links_at, element=element)]
 
+    async def links_touching(self, elements: Iterable[str]) -> list[LinkRow]:
+        rows = await self._all(self._sql.links_touching, elements=sorted(elements))
+        return [link_of(row) for row in rows]
+
     async def put_link(self, row: LinkRow) -> None:
         await self._do(self._sql.put_link, **link_row(row))
 

@@ -31,7 +31,7 @@ from qmodel.contracts.commit import (
     Vote,
 )
 from qmodel.errors import BellweaveError, Conflict, TimedOut, Unavailable
-from qmodel.links import LinkState
+from qmodel.links import LinkState, Placement
 from qmodel.nodeconfig import NodeConfig
 
 _REMEMBERED = 500
@@ -197,7 +197,7 @@ class Commits:
             return Opened()
         _, network = await self._networks.current(unit, "share")
         skip = frozenset[str]() if plan.kind is not Kind.HEAL else await self._dispensable(unit, plan)
-        before = [row.placement for row in await unit.links()]
+        before = await self._running(unit, plan)
         targets = targets_of(plan, before, network, skip=skip)
         by_ems, claims = _by_ems(targets, plan, network, skip)
         change = Change(
@@ -211,7 +211,7 @@ class Commits:
         if not await unit.open_change(change, claims, _body(by_ems, targets, skip)):
             return Opened()
         # Claims are ours now, so nobody else can change these elements: what was read before must still hold.
-        if [row.placement for row in await unit.links()] != before:
+        if await self._running(unit, plan) != before:
             raise _Raced
         await unit.begin_plan(change_id)
         for row in await unit.links(plan.link_ids, lock=True):
@@ -220,6 +220,10 @@ class Commits:
         await unit.wake(COMMIT_LOOP, change_id, self._carry_s)
         self._memory(change_id).targets = by_ems
         return Opened(change)
+
+    @staticmethod
+    async def _running(unit: Unit, plan: Plan) -> list[Placement]:
+        return [row.placement for row in await unit.links_touching(plan.touched)]
 
     @staticmethod
     async def _dispensable(unit: Unit, plan: Plan) -> frozenset[str]:
@@ -328,9 +332,7 @@ def _by_ems(
     by_ems: dict[str, dict[str, NodeConfig]] = {}
     for element, target in targets.by_element.items():
         by_ems.setdefault(ems[element], {})[element] = target
-    touched = {element for placement in (*plan.old, *plan.new) for element in placement.elements}
-    touched |= targets.by_element.keys()
-    return by_ems, {f"{ems[element]}/{element}" for element in touched - skip}
+    return by_ems, {f"{ems[element]}/{element}" for element in plan.touched - skip}
 
 
 def _body(

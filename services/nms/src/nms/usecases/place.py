@@ -37,6 +37,9 @@ from qmodel.topology import QuantumLink, TimingLink
 
 _PARENT = "sms"
 
+Situation = tuple[int, Network, Usage, frozenset[str]]
+"""Revision and network, what is taken, and the links that carry no light."""
+
 
 class Places:
     """`hold_s` is real time; `tries` bounds how often a lost race for capacity is planned again."""
@@ -83,10 +86,10 @@ class Places:
         """
         _check_requests(ask.links)
         for _ in range(self._tries):
-            known = await self._store.run(lambda unit: self._known(unit, ask))
-            if known is not None:
-                return PlaceReply(placements=known)
-            revision, network, usage, dark = await self._store.run(self._situation)
+            known, scene = await self._store.run(lambda unit: self._asked(unit, ask))
+            if known is not None or scene is None:
+                return PlaceReply(placements=known or ())
+            revision, network, usage, dark = scene
             placed = await asyncio.to_thread(place, without(network, dark), usage, ask.links)
             if placed.refusals:
                 raise infeasible(placed.refusals)
@@ -108,6 +111,13 @@ class Places:
         why = f"place {len(moves)} link{'s' if len(moves) > 1 else ''}"
         return Plan(ask.change_id, Kind.PLACE, _PARENT, why, moves, self._expiry())
 
+    async def _asked(
+        self, unit: Unit, ask: PlaceLinks
+    ) -> tuple[tuple[Placement, ...] | None, Situation | None]:
+        """What is held already, or what to plan on."""
+        known = await self._known(unit, ask)
+        return (known, None) if known is not None else (None, await self._situation(unit))
+
     async def _known(self, unit: Unit, ask: PlaceLinks) -> tuple[Placement, ...] | None:
         """The placements that the change holds already; None if it must be planned."""
         plan = await unit.plan(ask.change_id, lock=True)
@@ -121,7 +131,7 @@ class Places:
             await unit.extend_plan(plan.change_id, self._expiry())
         return plan.new
 
-    async def _situation(self, unit: Unit) -> tuple[int, Network, Usage, frozenset[str]]:
+    async def _situation(self, unit: Unit) -> Situation:
         revision, network = await self._networks.current(unit)
         alarms = await unit.active_alarms()
         dark = dark_links(network.topology, alarms, self._clock.now_s()) if alarms else frozenset()
