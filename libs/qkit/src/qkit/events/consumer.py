@@ -18,6 +18,7 @@ from typing import Any
 import nats.errors
 import structlog
 from nats.aio.msg import Msg
+from nats.js import JetStreamContext
 from opentelemetry.trace import SpanKind
 from pydantic import ValidationError
 
@@ -86,17 +87,23 @@ class Consumer:
         subscription = await self._bus.jetstream().pull_subscribe_bind(
             durable=self.name, stream=stream_of(self.source)
         )
-        while True:
-            try:
-                messages = await subscription.fetch(self._batch, timeout=_FETCH_S)
-            except TimeoutError:
-                continue
-            except nats.errors.Error as error:
-                self._log.warning("fetch-failed", error=str(error))
-                await asyncio.sleep(1.0)
-                continue
-            async with self._in_progress(messages):
-                await self.handle(messages)
+        try:
+            while True:
+                messages = await self._fetch(subscription)
+                async with self._in_progress(messages):
+                    await self.handle(messages)
+        finally:  # or the server goes on sending to nobody
+            await self._try(subscription.unsubscribe())
+
+    async def _fetch(self, subscription: JetStreamContext.PullSubscription) -> list[Msg]:
+        try:
+            return await subscription.fetch(self._batch, timeout=_FETCH_S)
+        except TimeoutError:
+            return []
+        except nats.errors.Error as error:
+            self._log.warning("fetch-failed", error=str(error))
+            await asyncio.sleep(1.0)
+            return []
 
     async def handle(self, messages: Iterable[Msg]) -> None:
         """Handle, commit and acknowledge `messages`: all in one transaction, or one by one if one fails."""
@@ -252,11 +259,11 @@ class Consumer:
         await self._db.run(work)
 
     async def _try(self, answer: Awaitable[None]) -> None:
-        """Send an acknowledgement; a lost one only means a redelivery that the inbox knows."""
+        """Tell the server; if it does not hear, it only delivers again what the inbox knows."""
         try:
             await answer
         except nats.errors.Error as error:
-            self._log.warning("acknowledgement-lost", error=str(error))
+            self._log.warning("bus-not-told", error=str(error))
 
     @asynccontextmanager
     async def _in_progress(self, messages: list[Msg]) -> AsyncIterator[None]:
