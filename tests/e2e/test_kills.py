@@ -6,7 +6,6 @@ What was killed is started again by the supervisor; nobody repairs anything by h
 from __future__ import annotations
 
 import pytest
-
 from tests.e2e import account
 from tests.e2e.devices import Devices
 from tests.e2e.ground import Ground, wait_for
