@@ -41,18 +41,6 @@ async def settled(db: Database) -> list[dict[str, Any]]:
             await asyncio.sleep(0.02)
 
 
-async def test_a_settled_key_leaves_no_row(db: Database) -> None:
-    async def act(key: str) -> float | None:
-        return None
-
-    await rouse(db, "k")
-    _, task = await running(db, act)
-    async with asyncio.timeout(20):
-        while await work(db):  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
-    await end([task])
-
-
 async def test_a_wake_for_later_that_comes_while_the_key_runs_waits_for_its_time(db: Database) -> None:
     runs = 0
 
@@ -88,34 +76,3 @@ async def test_a_claim_of_our_own_that_we_do_not_know_of_is_taken_up(db: Databas
     async with asyncio.timeout(20):
         await done.wait()
     await end([task])
-
-
-async def test_a_loop_that_is_stopped_frees_its_keys_at_once(db: Database) -> None:
-    begun = asyncio.Event()
-
-    async def act(key: str) -> float | None:
-        begun.set()
-        await asyncio.Event().wait()
-        return None
-
-    await rouse(db, "k")
-    _, task = await running(db, act)
-    async with asyncio.timeout(20):
-        await begun.wait()
-    await end([task])
-    [row] = await work(db)
-    assert (row["epoch"], row["waits"], row["attempts"]) == (None, True, 0)
-
-
-async def test_a_process_that_lost_its_lease_claims_nothing_more(db: Database) -> None:
-    async def act(key: str) -> float | None:
-        raise AssertionError
-
-    lease, task = await running(db, act)
-    await Lease.acquire(db, "x/0")
-    await rouse(db, "k")
-    async with asyncio.timeout(20):
-        await lease.lost.wait()
-    await end([task])
-    [row] = await work(db)
-    assert (row["attempts"], row["epoch"]) == (0, None)
