@@ -249,11 +249,17 @@ class Bus:
             self._log.warning("reply-lost", error=str(error))
 
     async def stop_serving(self, limit_s: float = 10.0) -> None:
-        """Take no more requests and let the running ones answer, at most `limit_s` seconds."""
+        """Take no more requests and let the running ones answer, at most `limit_s` seconds. What the server
+        has sent already is still answered: nobody waits for a request that fell between two stools."""
+        subscriptions = [service.subscription for service in self._services if service.subscription]
         for service in self._services:
-            if service.subscription is not None and self.client.is_connected:
-                await service.subscription.unsubscribe()
-                service.subscription = None
+            service.subscription = None
+        if self.client.is_connected:
+            try:
+                async with asyncio.timeout(limit_s):
+                    await asyncio.gather(*(one.drain() for one in subscriptions))  # type: ignore[no-untyped-call]
+            except (nats.errors.Error, TimeoutError) as error:
+                self._log.warning("requests-not-drained", error=str(error) or type(error).__name__)
         running = [task for service in self._services for task in service.tasks]
         if running:
             _, late = await asyncio.wait(running, timeout=limit_s)

@@ -37,14 +37,19 @@ SELECT pg_notify('{WORK_CHANNEL}', %(loop)s)
 
 # While a key runs its `due_at` is infinity, so that a wake in the meantime shows as an earlier time.
 # A claim without a living lease is free: its process died or lost it. So is a claim of our own that we do not
-# know of: the database kept it and the answer was lost.
+# know of: the database kept it and the answer was lost. The dead epochs are told from one snapshot, so that
+# a row that a process newer than it claims meanwhile is not taken for a dead one's.
 _CLAIM = """
-WITH free AS (
+WITH dead AS MATERIALIZED (
+    SELECT DISTINCT epoch FROM kit.work AS d
+    WHERE loop = %(loop)s AND epoch IS NOT NULL
+        AND NOT EXISTS (SELECT FROM kit.lease AS l WHERE l.epoch = d.epoch)
+), free AS (
     SELECT key FROM kit.work AS w
     WHERE loop = %(loop)s
         AND ((epoch IS NULL AND due_at <= clock_timestamp())
             OR (epoch = %(epoch)s AND key <> ALL(%(running)s::text[]))
-            OR (epoch IS NOT NULL AND NOT EXISTS (SELECT FROM kit.lease AS l WHERE l.epoch = w.epoch)))
+            OR epoch IN (SELECT dead.epoch FROM dead))
     ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 )
 UPDATE kit.work AS w SET epoch = %(epoch)s, due_at = 'infinity' FROM free
