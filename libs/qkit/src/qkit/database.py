@@ -166,7 +166,6 @@ class Database:
                 return conn
         raise psycopg.OperationalError("no live connection")
 
-
     async def _taken(self) -> Connection:
         """A connection from the pool. On Python 3.11 the pool's `wait_for` may swallow a cancellation that
         comes together with the connection: it is noticed here."""
