@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.unit.nms.checking import faults
 from tests.unit.nms.networks import (
     bank,
     beside,
@@ -29,7 +30,7 @@ from qmodel.links import LinkRequest
 from qmodel.nodeconfig import Purpose
 from qmodel.secretkey import secret_key_rate_bps
 from qmodel.security import SecurityLevel
-from qmodel.topology import ClassicalLink, Memory
+from qmodel.topology import ClassicalLink, Memory, Source
 
 TOP_SECRET = SecurityLevel.TOP_SECRET
 
@@ -242,3 +243,16 @@ def test_the_promised_key_is_what_its_pairs_give() -> None:
         secret_key_rate_bps(link.pair_rate_hz, (4 * link.fidelity - 1) / 3)
     )
     assert max(claims_of(link, one_way()).values()) == link.hops[0].share_ppm
+
+
+def test_rounding_shares_to_millionths_costs_no_fidelity() -> None:
+    # The near lamp is so much stronger that it works for a few millionths only.
+    strong = Source(id="src-1", trial_rate_hz=1e11, pairs_per_pulse=0.01, werner=0.998)
+    nodes = [end("a"), own("x", sources=(strong,)), bank("m", t2_s=0.05), lamp("y"), end("b")]
+    net = network(nodes, [fibre("a", "x", 50), fibre("x", "m", 50), fibre("m", "y", 95), fibre("y", "b", 95)])
+
+    for step in range(40):
+        least = 0.86 + step / 400
+        link = placed(net, pairs(0.5, min_fidelity=least))
+        assert link.fidelity >= least - 1e-12
+        assert faults(link, net) == []

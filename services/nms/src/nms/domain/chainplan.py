@@ -15,6 +15,7 @@ from qmodel.topology import Bsm, Detector, Node, Pass, QuantumLink, Source
 
 _TOLERANCE = 1e-6
 """How near `sized` comes to the smallest share that does, relative to it."""
+_STEP = 1.02
 
 
 @dataclass(frozen=True)
@@ -108,12 +109,24 @@ def sized(plan: Plan, needed_hz: Callable[[float], float], least_werner: float) 
     if low > high:
         return math.inf
     if enough_at(low) <= low:
-        return low
+        high = low
     while high > low * (1 + _TOLERANCE):
         middle = math.sqrt(low * high)
         enough = enough_at(middle)
         low, high = (max(low, enough), middle) if enough <= middle else (middle, min(high, enough))
-    return high
+    return _rounded_well(plan, high, least_werner)
+
+
+def _rounded_well(plan: Plan, share: float, least_werner: float) -> float:
+    """`share` or a little more, so that it still gives `least_werner` in whole millionths: one hop that is
+    rounded up makes its pairs wait longer for those of another."""
+    while share <= 1.0 and plan.performance(_parts(shares_ppm(plan, share))).werner < least_werner:
+        share *= _STEP
+    return share if share <= 1.0 else math.inf
+
+
+def _parts(ppm: Sequence[int]) -> list[float]:
+    return [part / WHOLE_PPM for part in ppm]
 
 
 def shares_ppm(plan: Plan, share: float) -> list[int]:
