@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.unit.nms.checking import faults
 from tests.unit.nms.networks import (
     bank,
     beside,
@@ -23,9 +22,11 @@ from tests.unit.nms.networks import (
     wanted,
 )
 
+from nms.domain.chainplan import Plan, PlannedHop, Route, shares_ppm, sized
 from nms.domain.network import Network
 from nms.domain.offers import border_offers
-from nms.domain.usage import WHOLE_PPM, Usage, claims_of, usage_of
+from nms.domain.usage import WHOLE_PPM, Needs, Usage, claims_of, usage_of
+from qmodel.chains import HopPhysics, SwapPhysics
 from qmodel.links import LinkRequest
 from qmodel.nodeconfig import Purpose
 from qmodel.secretkey import secret_key_rate_bps
@@ -246,13 +247,17 @@ def test_the_promised_key_is_what_its_pairs_give() -> None:
 
 
 def test_rounding_shares_to_millionths_costs_no_fidelity() -> None:
-    # The near lamp is so much stronger that it works for a few millionths only.
-    strong = Source(id="src-1", trial_rate_hz=1e11, pairs_per_pulse=0.01, werner=0.998)
-    nodes = [end("a"), own("x", sources=(strong,)), bank("m", t2_s=0.05), lamp("y"), end("b")]
-    net = network(nodes, [fibre("a", "x", 50), fibre("x", "m", 50), fibre("m", "y", 95), fibre("y", "b", 95)])
+    # Both hops are so fast that they work for some millionths only.
+    net = one_way()
+    route, source = Route(net.topology.nodes, net.topology.quantum_links, swap_at_b=False), Source(id="s")
+    hops = tuple(
+        PlannedHop(index, index + 1, index, source, 0.0, HopPhysics(rate_hz, 0.99, 1e9))
+        for index, rate_hz in enumerate((1e6, 2.9e6))
+    )
+    swaps = (SwapPhysics(0.5, 0.99, t2_s=0.5),)
+    plan = Plan(route, hops, (), (None, None), Needs(((), ()), ()), swaps, (1.0, 0.9), None)
 
-    for step in range(40):
-        least = 0.86 + step / 400
-        link = placed(net, pairs(0.5, min_fidelity=least))
-        assert link.fidelity >= least - 1e-12
-        assert faults(link, net) == []
+    for step in range(100):
+        least_werner = 0.35 + step / 1000
+        ppm = shares_ppm(plan, sized(plan, lambda werner: 0.5, least_werner))
+        assert plan.performance([part / 1e6 for part in ppm]).werner >= least_werner
