@@ -26,6 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from qkit.auth import Verifier
 from qkit.http import problems
+from qkit.http.protocol import BoundedHead
 from qkit.settings import ServiceSettings
 from qkit.telemetry import Metrics, span
 from qmodel.errors import BellweaveError, TimedOut, TooLarge, Unavailable
@@ -249,6 +250,7 @@ async def serve(app: FastAPI, settings: ServiceSettings, stop: asyncio.Event) ->
         raise Unavailable(f"cannot listen on {address}: {error.strerror}") from error
     config = uvicorn.Config(
         app,
+        http=BoundedHead,
         log_config=None,
         access_log=False,
         lifespan="off",
@@ -256,7 +258,6 @@ async def serve(app: FastAPI, settings: ServiceSettings, stop: asyncio.Event) ->
         timeout_graceful_shutdown=_DRAIN_S,
         timeout_keep_alive=30,
         limit_concurrency=1000,
-        h11_max_incomplete_event_size=64 * 1024,
     )
     server = uvicorn.Server(config)
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]  # ours to handle

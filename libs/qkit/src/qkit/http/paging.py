@@ -27,9 +27,10 @@ class PageParams:
     limit: int
     cursor: str | None = None
 
-    def after(self, width: int) -> tuple[Any, ...] | None:
+    def after(self, width: int, *kinds: type) -> tuple[Any, ...] | None:
         """The key (of `width` parts) of the last item seen, None on the first page. Raises Invalid for a
-        cursor that is not one of this list."""
+        cursor that is not one of this list; with `kinds`, also for a part of another type, which a caller may
+        have made up."""
         if self.cursor is None:
             return None
         try:
@@ -38,7 +39,10 @@ class PageParams:
             parts = None
         if not isinstance(parts, list) or len(parts) != width:
             raise Invalid("the cursor is not one of this list", where="cursor")
-        return tuple(_decoded(part) for part in parts)
+        key = tuple(_decoded(part) for part in parts)
+        if not all(isinstance(part, kind) for part, kind in zip(key, kinds, strict=False)):
+            raise Invalid("the cursor is not one of this list", where="cursor")
+        return key
 
 
 class Page(BaseModel, Generic[T]):
