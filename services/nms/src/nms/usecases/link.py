@@ -160,7 +160,12 @@ class Links:
             looks.append(
                 (lit_from_s - now_s) if lit_from_s > now_s else lit_from_s + visibility.period_s - now_s
             )
-        return self._clock.real_duration_s(min(looks)) if looks else None
+        real_looks = [self._clock.real_duration_s(look) for look in looks]
+        if row.state is LinkState.STABILIZING and row.committed_at is not None:
+            # Reports from before the commit count from here on: whoever was early has nothing new to say.
+            fresh_s = row.committed_at.timestamp() + self._fresh_within_s - self._clock.real_now_s()
+            real_looks += [fresh_s] if fresh_s > 0 else []
+        return min(real_looks, default=None)
 
 
 def _cause(scene: Scene, row: LinkRow) -> str | None:
