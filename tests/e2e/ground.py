@@ -29,6 +29,7 @@ CLOCK_SCALE = 120.0
 CONFIRM_TIMEOUT_S = 10
 EMS_SETTINGS = {"BELLWEAVE_POLL_S": "0.25", "BELLWEAVE_RPC_LIMIT_S": "2"}
 """A device that hangs costs one such limit for every try."""
+NMS_SETTINGS = {"BELLWEAVE_FRESH_WITHIN_S": "1", "BELLWEAVE_CARRY_S": "1"}
 SMS_SETTINGS = {"BELLWEAVE_CONFIRM_TIMEOUT_S": str(CONFIRM_TIMEOUT_S)}
 FINAL = ("completed", "refused", "failed", "cancelled")
 PATIENCE_S = 90.0
@@ -213,7 +214,7 @@ def _faster() -> dict[str, Any]:
     described: dict[str, Any] = yaml.safe_load(DEFAULT_DEPLOYMENT.read_text())
     described["topologies"] = [str(path) for path in load_deployment(DEFAULT_DEPLOYMENT).topologies]
     described["clock_scale"] = CLOCK_SCALE
-    shorter = {"ems": EMS_SETTINGS, "sms": SMS_SETTINGS}
+    shorter = {"ems": EMS_SETTINGS, "nms": NMS_SETTINGS, "sms": SMS_SETTINGS}
     for instance in described["instances"]:
         service = instance["name"].partition(".")[0]
         instance["settings"] = {**instance.get("settings", {}), **shorter.get(service, {})}
