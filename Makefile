@@ -46,7 +46,7 @@ status: $(STAMP) ## addresses, ports and process ids of the running stack
 	@$(BIN)/bellweave-local status
 
 test: $(STAMP) ## all tests (TESTS=tests/unit for some, JOBS=1 for one process)
-	@$(BIN)/pytest -n $(JOBS) --dist loadgroup $(TESTS)
+	@$(BIN)/pytest -n $(JOBS) $(TESTS)
 
 check: $(STAMP) ## lint, formatting, types, import directions, lock, YANG, registry hosts and secrets
 	$(BIN)/ruff check .

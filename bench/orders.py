@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
+from statistics import median
 from typing import Any
 
 import nats
@@ -52,13 +53,13 @@ def run(context: Context) -> list[Result]:
         _orders_per_s(doors, warm_up=True)
         ours = [_orders_per_s(doors) for _ in range(ROUNDS)]
         floor = asyncio.run(_floor_per_s(status))
-        context.say(f"{max(ours):.1f} orders/s, floor {floor:.1f}")
+        context.say(f"{median(ours):.1f} orders/s, floor {floor:.1f}")
         doors.close()
     conditions = (
-        f"best of {ROUNDS} rounds of {CLUSTERS} orders at once, four-site mesh of six links on five elements;"
+        f"median of {ROUNDS} rounds of {CLUSTERS} orders at once, four-site mesh on five elements;"
         " floor: 12 writes, 8 bus hops, three flights to five devices per order"
     )
-    return [Result(NAME, max(ours), "orders/s", "floor", floor, conditions)]
+    return [Result(NAME, median(ours), "orders/s", "floor", floor, conditions)]
 
 
 def _clusters() -> dict[str, Any]:

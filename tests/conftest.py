@@ -8,8 +8,23 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 from psycopg import sql
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from bellweave_local.servers import NatsServer, NatsUser, PostgresServer, RedisServer, temporary
+
+
+class OneStack(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """End-to-end tests share one stack, so one worker runs them all; the others go wherever there is room."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "e2e" if nodeid.startswith("tests/e2e/") else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneStack:
+    """Marks with `xdist_group` are not heeded by every pair of pytest and xdist; this is."""
+    return OneStack(config, log)
 
 
 @pytest.fixture(scope="session")

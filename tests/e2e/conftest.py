@@ -1,6 +1,6 @@
 """One stack and one session with every device for all end-to-end tests of a worker.
 
-The tests carry `xdist_group("stack")`: one worker runs them all, in one stack. Each leaves it as it was.
+`tests/conftest.py` has one worker run them all, in one stack. Each leaves it as it was.
 """
 
 from __future__ import annotations

@@ -17,8 +17,6 @@ from tests.e2e.ground import Ground
 from bellweave_local.issuer.app import claims, sign
 from bellweave_local.issuer.store import LOCAL_ACCOUNTS, SigningKey
 
-pytestmark = pytest.mark.xdist_group("stack")
-
 GOOD: dict[str, Any] = {
     "kind": "full_mesh_vpn",
     "sites": ["Alice", "Bob"],

@@ -12,8 +12,6 @@ from tests.e2e.ground import Ground
 
 from bellweave_local.demo.story import ORDER, STEPS
 
-pytestmark = pytest.mark.xdist_group("stack")
-
 _LIMIT_S = 200
 
 

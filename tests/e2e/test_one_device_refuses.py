@@ -14,8 +14,6 @@ from tests.e2e import account
 from tests.e2e.devices import Devices
 from tests.e2e.ground import Ground
 
-pytestmark = pytest.mark.xdist_group("stack")
-
 MESH = {
     "kind": "full_mesh_vpn",
     "sites": ["Alice", "Bob", "Charlie", "Dave"],

@@ -12,8 +12,6 @@ from tests.e2e import account
 from tests.e2e.devices import Devices
 from tests.e2e.ground import Ground, wait_for
 
-pytestmark = pytest.mark.xdist_group("stack")
-
 LINK = {
     "kind": "point_to_point_vpn",
     "sites": ["Bob", "Dave"],

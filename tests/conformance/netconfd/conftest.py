@@ -1,8 +1,8 @@
 """Debian's `netconfd` (yuma123) behind Debian's `sshd`, with our YANG modules: a server that is not ours.
 
 Each test starts its own pair on a free port in a temporary folder, with keys of its own, and ends both.
-Needs the packages `netconfd` and `openssh-server`; without them the tests fail, unless
-BELLWEAVE_WITHOUT_NETCONFD=1 leaves them out.
+Needs the packages `netconfd` and `openssh-server`; without them the tests are skipped and say so, or fail
+with BELLWEAVE_WITH_NETCONFD=1.
 """
 
 from __future__ import annotations
@@ -54,14 +54,11 @@ def _programs() -> tuple[str, str]:
         )
         if not found
     ]
-    if missing and os.environ.get("BELLWEAVE_WITHOUT_NETCONFD") == "1":
-        pytest.skip(f"BELLWEAVE_WITHOUT_NETCONFD=1, and not installed: {', '.join(missing)}")
+    reason = f"not installed: {', '.join(missing)} (`apt-get install netconfd openssh-server`)"
+    if missing and os.environ.get("BELLWEAVE_WITH_NETCONFD") == "1":
+        pytest.fail(reason, pytrace=False)
     if missing:
-        pytest.fail(
-            f"not installed: {', '.join(missing)} (`apt-get install netconfd openssh-server`); "
-            "BELLWEAVE_WITHOUT_NETCONFD=1 leaves these tests out",
-            pytrace=False,
-        )
+        pytest.skip(reason)
     return str(netconfd), str(SSHD)
 
 

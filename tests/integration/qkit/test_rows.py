@@ -190,3 +190,12 @@ async def test_a_change_that_was_taken_over_cannot_be_saved_by_the_old_process(d
 async def test_no_row_means_abort(db: Database) -> None:
     async with db.transaction() as conn:
         assert await commitlog.outcome(conn, "never-heard-of") is Outcome.ABORT
+
+
+async def test_a_decision_is_never_overwritten_by_an_abort(db: Database) -> None:
+    async with db.transaction() as conn:
+        await commitlog.insert(conn, planned("c1"), [], {})
+        await commitlog.save(conn, replace(planned("c1"), phase=Phase.CONFIRMING))
+    with pytest.raises(Unavailable):
+        async with db.transaction() as conn:
+            await commitlog.save(conn, replace(planned("c1", epoch=2), phase=Phase.ABORTING))

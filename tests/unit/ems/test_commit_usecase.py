@@ -16,6 +16,7 @@ from ems.usecases.commit import DeviceCommit
 from qcommit.device import Action, Seen
 from qcommit.machine import Change, Limits, Phase
 from qmodel.contracts.commit import CommitAtEms, CommitReply, Outcome, Verb, Vote
+from qmodel.errors import Unavailable
 from qmodel.nodeconfig import Circuit, NodeConfig, Role
 
 TARGET = NodeConfig(
@@ -66,6 +67,7 @@ class FakeStore:
 
     strangers: dict[str, str] = field(default_factory=dict)
     rows: dict[str, StoredPlan] = field(default_factory=dict)
+    failures: list[Exception] = field(default_factory=list)
     saves: list[Phase] = field(default_factory=list)
 
     async def unmanaged(self, elements: Sequence[str]) -> dict[str, str]:
@@ -77,6 +79,8 @@ class FakeStore:
     async def insert_change(
         self, change: Change, targets: dict[str, NodeConfig], before: dict[str, Snapshot]
     ) -> None:
+        if self.failures:
+            raise self.failures.pop()
         self.rows[change.change_id] = StoredPlan(change, targets, dict(before))
         self.saves.append(change.phase)
 
@@ -261,3 +265,24 @@ async def test_asked_to_provision_again_after_a_restart_it_reads_back_before_it_
     assert (await ems.tell(Verb.PROVISION)).vote is Vote.PROVISIONED
     assert ("a", Action.READ) in ems.hands.log
     assert ("a", Action.PROVISION) not in ems.hands.log, "it was provisional already"
+
+
+async def test_a_database_that_fails_before_anything_is_durable_leaves_no_candidate_and_no_claim() -> None:
+    ems = Ems()
+    ems.store.failures = [Unavailable("the database cannot be reached")]
+    await ems.tell(Verb.VALIDATE)
+    with pytest.raises(Unavailable):
+        await ems.tell(Verb.PROVISION)
+    assert (await ems.tell(Verb.ABORT)).vote is Vote.ABORTED
+    assert ems.hands.holder == {}
+    assert (await ems.tell(Verb.VALIDATE, change_id="chg_2")).vote is Vote.VALIDATED
+
+
+async def test_what_nobody_asks_for_any_more_is_let_go_by_itself() -> None:
+    ems = Ems()
+    ems.store.failures = [Unavailable("the database cannot be reached")]
+    await ems.tell(Verb.VALIDATE)
+    with pytest.raises(Unavailable):
+        await ems.tell(Verb.PROVISION)
+    await ems.commit.resume()
+    assert ems.hands.holder == {}

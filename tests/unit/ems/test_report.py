@@ -71,6 +71,13 @@ def test_a_counter_that_runs_backwards_is_an_alarm_and_no_usage() -> None:
     assert [a.alarm_type for a in report.alarms] == ["counter-anomaly"]
 
 
+def test_a_counter_that_stays_behind_is_alarmed_once() -> None:
+    marks = {("lnk_1", "b1"): (100, NOW)}
+    (alarm,) = read(Told(marks=marks), seen(counters=(counter(30),))).alarms
+    known = {(alarm.resource, alarm.alarm_type): (alarm.severity, alarm.text)}
+    assert read(Told(marks=marks, alarms=known), seen(counters=(counter(40),))).alarms == ()
+
+
 def test_alarms_are_raised_once_and_cleared_when_gone() -> None:
     known = {("port/q1", "loss-of-signal"): (LOS.severity, LOS.text)}
     assert read(Told(), seen(alarms=(LOS,))).alarms == (LOS,)

@@ -226,3 +226,34 @@ def test_a_change_without_members_commits_at_once() -> None:
     change = Change("chg_0", Level.ROOT, 1, ())
     after, _ = run(change, Told(Verb.VALIDATE))
     assert after.phase is Phase.COMMITTED
+
+
+def test_a_root_that_takes_over_writes_its_abort_before_it_sends_it() -> None:
+    """The row then has the new epoch: the old root, if it still runs, can no longer decide."""
+    _, effects = run(planned(Level.ROOT), Resumed(2))
+    assert effects[:2] == [Save(), Send("a", Verb.ABORT)]
+
+
+def provisioned_leaf() -> Change:
+    change, _ = run(
+        planned(Level.LEAF),
+        Told(Verb.VALIDATE),
+        *yes(Verb.VALIDATE, "a", "b"),
+        Told(Verb.PROVISION),
+        *yes(Verb.PROVISION, "a", "b"),
+    )
+    return change
+
+
+@pytest.mark.parametrize("late", [Verb.VALIDATE, Verb.PROVISION])
+def test_a_yes_is_not_taken_back_over_a_restart_whatever_comes_late(late: Verb) -> None:
+    change, _ = run(provisioned_leaf(), Resumed(2), Told(late), Heard("a", late, Vote.REFUSED))
+    change, _ = run(change, Tick(), now_s=10 * LIMITS.provision_s)
+    assert change.outcome is Outcome.UNDECIDED
+    change, _ = run(change, Learned(Outcome.COMMIT))
+    assert change.phase is Phase.CONFIRMING
+
+
+def test_a_decided_participant_does_not_abort_whatever_it_hears() -> None:
+    confirming, _ = run(provisioned_leaf(), Told(Verb.CONFIRM))
+    assert run(confirming, Learned(Outcome.ABORT))[0].phase is Phase.CONFIRMING

@@ -46,6 +46,11 @@ class Desk:
     def knows(self, change_id: str) -> bool:
         return change_id in self._live
 
+    def is_active(self, change_id: str) -> bool:
+        """Whether this process works on the change and it has not ended."""
+        live = self._live.get(change_id)
+        return live is not None and not live.change.phase.final
+
     async def begin(self, change: Change) -> tuple[Change | None, Vote | None]:
         """Run a planned change of the root to its end. Its row is durable already."""
         self.open(change)

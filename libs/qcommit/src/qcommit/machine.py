@@ -117,7 +117,7 @@ class Member:
 class Change:
     """One change at one level. `parent` is who decides (None at the root); `refusal` and `refused_where` say
     why it aborts. `provision_epoch` is the epoch under which provisioning was first sent: after a takeover
-    devices still hold that persist-id.
+    devices still hold that persist-id. `voted`: a yes was given to the parent, so only the parent may abort.
     """
 
     change_id: str
@@ -131,6 +131,7 @@ class Change:
     refusal: str | None = None
     refused_where: str | None = None
     provision_epoch: int | None = None
+    voted: bool = False
 
     @property
     def persist_id(self) -> str:
@@ -255,6 +256,8 @@ def step(change: Change, happened: Input, now_s: float, limits: Limits) -> Step:
 
 def _told(change: Change, verb: Verb, now_s: float, limits: Limits) -> Step:
     phase = change.phase
+    if change.voted and phase is Phase.IN_DOUBT and verb is Verb.VALIDATE:
+        return change, ()  # out of date: the yes was given long after
     if phase in _BEGINS_FROM.get(verb, ()):
         return _enter(change, _PHASE_OF_VERB[verb], now_s, limits)
     if verb is Verb.ABORT and change.outcome is Outcome.UNDECIDED:
@@ -293,7 +296,7 @@ def _heard(change: Change, heard: Heard, now_s: float, limits: Limits) -> Step:
             limits,
         )
     before_decision = verb in (Verb.VALIDATE, Verb.PROVISION)
-    if before_decision and heard.vote not in (None, Vote.BUSY):
+    if before_decision and heard.vote not in (None, Vote.BUSY) and not change.voted:
         reason = heard.detail or f"{member.name} refused to {verb.value}"
         change = _with(change, replace(member, detail=reason, where=heard.where))
         return _abort(change, reason, heard.where or member.name, now_s, limits)
@@ -325,7 +328,7 @@ def _settled(change: Change, now_s: float, limits: Limits) -> Step:
                 return _abort(change, "too little of the confirm window is left", None, now_s, limits)
             return _enter(change, Phase.CONFIRMING, now_s, limits)
         case Phase.PROVISIONED:
-            change = replace(change, deadline_s=now_s + limits.doubt_s)
+            change = replace(change, voted=True, deadline_s=now_s + limits.doubt_s)
             return change, (Save(), Answer(Vote.PROVISIONED))
         case Phase.COMMITTED:
             return change, (Save(), Answer(Vote.UNKNOWN if change.unknown else Vote.CONFIRMED))
@@ -342,7 +345,7 @@ def _learned(change: Change, outcome: Outcome, now_s: float, limits: Limits) -> 
         return replace(change, deadline_s=now_s + limits.last_retry_s), ()
     if outcome is Outcome.COMMIT and change.phase is not Phase.CONFIRMING:
         return _enter(change, Phase.CONFIRMING, now_s, limits)
-    if outcome is Outcome.ABORT and change.phase is not Phase.ABORTING:
+    if outcome is Outcome.ABORT and change.outcome is Outcome.UNDECIDED:
         return _abort(change, "the coordinator decided to abort", None, now_s, limits)
     return change, ()
 
@@ -361,6 +364,9 @@ def _tick(change: Change, now_s: float, limits: Limits) -> Step:
 
 def _out_of_time(change: Change, now_s: float, limits: Limits) -> Step:
     late = [m.name for m in change.members if m.vote is None]
+    if change.phase is Phase.PROVISIONING and change.voted:
+        doubting = replace(change, phase=Phase.IN_DOUBT, deadline_s=now_s + limits.last_retry_s)
+        return doubting, (AskParent(),)  # a yes was given: only the parent may abort
     if change.phase in (Phase.VALIDATING, Phase.PROVISIONING):
         reasons = "; ".join(f"{m.name}: {m.detail}" for m in change.members if m.vote is None and m.detail)
         what = f"no answer in time from {', '.join(late)}" + (f" ({reasons})" if reasons else "")
@@ -379,9 +385,9 @@ def _resumed(change: Change, now_s: float, limits: Limits) -> Step:
     if change.phase is Phase.CONFIRMING:
         return _enter(change, Phase.CONFIRMING, now_s, limits)
     if change.level is Level.ROOT or change.phase is Phase.ABORTING:
-        return _abort(
-            change, change.refusal or "its coordinator stopped before deciding", None, now_s, limits
-        )
+        reason = change.refusal or "its coordinator stopped before deciding"
+        change, sends = _abort(change, reason, None, now_s, limits)
+        return change, (Save(), *sends)  # fences whoever ran it before: that one can no longer decide
     change = replace(change, phase=Phase.IN_DOUBT, deadline_s=now_s + limits.last_retry_s)
     return change, (Save(), AskParent())
 

@@ -62,8 +62,7 @@ class Verifier:
         http: httpx.AsyncClient | None = None,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        url = httpx.URL(issuer)
-        if url.scheme != "https" and url.host not in ("localhost", "127.0.0.1", "::1"):
+        if not _is_safe(issuer):
             raise Invalid("the issuer is an https address, or on this machine", where="oidc_issuer")
         self._issuer = issuer
         self._audience = audience
@@ -130,6 +129,8 @@ class Verifier:
             found = await self._get(f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
             if found["issuer"] != self._issuer:
                 raise ValueError("it says it is another issuer")
+            if not _is_safe(str(found["jwks_uri"])):
+                raise ValueError("its keys are not behind https")
             keys = jwt.PyJWKSet.from_dict(await self._get(str(found["jwks_uri"])))
         except (httpx.HTTPError, KeyError, ValueError, TimeoutError, jwt.PyJWTError) as error:
             if self._keys:
@@ -147,6 +148,12 @@ class Verifier:
                 if len(body) > _MAX_DOCUMENT:
                     raise ValueError("its document is too large")
         return dict(json.loads(body))
+
+
+def _is_safe(url: str) -> bool:
+    """Whether nobody on the way can put other keys in place."""
+    parsed = httpx.URL(url)
+    return parsed.scheme == "https" or parsed.host in ("localhost", "127.0.0.1", "::1")
 
 
 def _principal(claims: dict[str, Any]) -> Principal:

@@ -114,6 +114,7 @@ async def load(conn: Connection, change_id: str) -> Stored | None:
             refusal=row["refusal"],
             refused_where=row["refused_where"],
             provision_epoch=row["provision_epoch"],
+            voted=row["voted"],
         ),
         row["body"],
     )
@@ -143,6 +144,7 @@ def _row(change: Change) -> dict[str, Any]:
         "refusal": change.refusal,
         "refused_where": change.refused_where,
         "provision_epoch": change.provision_epoch,
+        "voted": change.voted,
         "members": Jsonb([asdict(member) for member in change.members]),
         "settled": change.phase.final and not change.unknown,
     }

@@ -51,13 +51,10 @@ async def build(kit: Kit[EmsSettings]) -> Service:
     )
     worker.serve(kit.bus, commit)
 
-    async def tend() -> None:
-        await worker.tend(commit)
-
     return Service(
         "Bellweave EMS",
         routers=[router(Devices(store, adapter, fleet), store, roster.notify)],
-        background=[tend, roster.run],
+        background=[lambda: worker.tend(commit), lambda: worker.resume(commit), roster.run],
         on_stop=[commit.desk.close, fleet.close],
     )
 

@@ -31,6 +31,11 @@ SELECT name FROM device ORDER BY name
 UPDATE device SET state = %(state)s, problem = %(problem)s, version = version + 1
 WHERE name = %(name)s AND (state, problem) IS DISTINCT FROM (%(state)s, %(problem)s)
 
+-- set_reachable: whether a device answers; a quarantine is not touched
+UPDATE device SET state = %(state)s, problem = %(problem)s, version = version + 1
+WHERE name = %(name)s AND state IN ('managed', 'unreachable')
+    AND (state, problem) IS DISTINCT FROM (%(state)s, %(problem)s)
+
 -- set_traits: what was found out about a device's behaviour
 UPDATE device SET traits = %(traits)s, version = version + 1 WHERE name = %(name)s
 

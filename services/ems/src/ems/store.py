@@ -94,7 +94,9 @@ class EmsStore:
 
     async def set_state(self, name: str, state: ManagedState, problem: str | None) -> None:
         async with self._db.transaction() as conn:
-            await conn.execute(self._sql.set_state, {"name": name, "state": state.value, "problem": problem})
+            await conn.execute(
+                self._sql.set_reachable, {"name": name, "state": state.value, "problem": problem}
+            )
 
     async def set_traits(self, name: str, traits: Traits) -> None:
         async with self._db.transaction() as conn:

@@ -18,7 +18,7 @@ from qmodel.ids import new_id
 _log = structlog.get_logger(__name__)
 
 _TEND_EVERY_S = 0.5
-_RESUME_EVERY = 10
+_RESUME_EVERY_S = 5.0
 _ROSTER_EVERY_S = 2.0
 
 
@@ -48,17 +48,24 @@ def serve(bus: Bus, commit: DeviceCommit) -> None:
 
 
 async def tend(commit: DeviceCommit) -> None:
-    """Let time work on changes; take up what was left by a stop or has members of unknown state."""
-    turn = 0
+    """Let time work on changes."""
     while True:
         try:
-            if turn % _RESUME_EVERY == 0:
-                await commit.resume()
             await commit.desk.tend()
-            turn += 1
         except BellweaveError as error:
             _log.warning("changes-not-tended", detail=error.detail)
         await asyncio.sleep(_TEND_EVERY_S)
+
+
+async def resume(commit: DeviceCommit) -> None:
+    """Take up what was left by a stop, or has members of unknown state. Apart from `tend`, so that a device
+    that does not answer delays nobody's deadline."""
+    while True:
+        try:
+            await commit.resume()
+        except BellweaveError as error:
+            _log.warning("changes-not-resumed", detail=error.detail)
+        await asyncio.sleep(_RESUME_EVERY_S)
 
 
 class Roster:

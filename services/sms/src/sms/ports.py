@@ -53,6 +53,7 @@ class UsageEntry:
 
     usage_id: str
     link_id: str
+    operator: str
     unit: str
     quantity: int
     period_start: datetime

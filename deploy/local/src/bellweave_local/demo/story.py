@@ -118,6 +118,8 @@ def placement(story: Story) -> None:
             raise StepFailed(f"{link['a']}–{link['b']} promises no key")
     story.before = {link["id"]: link for link in links}
     satellite = [link for link in links if any(_passes(link))]
+    if not satellite:
+        raise StepFailed("no link runs over the satellite")
     story.say(f"{len(satellite)} links cross operators over the satellite; its rate is hypothetical")
 
 
@@ -165,11 +167,12 @@ def usage(story: Story) -> None:
 def fault(story: Story) -> None:
     """A backhoe at Alice: the alarm grows from device to link to service."""
     story.cut = _busiest_fibre(story)
+    earlier = {_name_of(alarm) for alarm in _alarms(story.doors.ems) + _alarms(story.doors.nms)}
     story.say(f"cutting fibre [bold]{story.cut}[/bold] at Alice")
     _emulator(story, "cut", story.cut)
-    device = story.wait_for("the device's alarm", lambda: _first(story.doors.ems, _is_about(story)))
+    device = story.wait_for("the device's alarm", lambda: _first(story.doors.ems, _is_dark, earlier))
     story.say(f"device  {device['element']}: {device['text']} ({device['severity']})")
-    link = story.wait_for("the link alarm", lambda: _first(story.doors.nms, _names_cause(story)))
+    link = story.wait_for("the link alarm", lambda: _first(story.doors.nms, _names_cause(story), earlier))
     story.say(f"link    {link['text']}, root cause {link['root_cause']}")
 
     def degraded() -> str | None:
@@ -251,17 +254,26 @@ def _busiest_fibre(story: Story) -> str:
 Chooser = Callable[[dict[str, Any]], bool]
 
 
-def _is_about(story: Story) -> Chooser:
-    return lambda alarm: bool(alarm["alarm_type"] == "loss-of-signal")
+def _is_dark(alarm: dict[str, Any]) -> bool:
+    return bool(alarm["alarm_type"] == "loss-of-signal")
 
 
 def _names_cause(story: Story) -> Chooser:
     return lambda alarm: story.cut in str(alarm.get("root_cause"))
 
 
-def _first(doors: dict[str, Door], chosen: Chooser) -> dict[str, Any] | None:
-    alarms = (alarm for door in doors.values() for alarm in door.items("/alarms", state="all"))
-    return next((alarm for alarm in alarms if chosen(alarm)), None)
+def _alarms(doors: dict[str, Door]) -> list[dict[str, Any]]:
+    return [alarm for door in doors.values() for alarm in door.items("/alarms", state="all")]
+
+
+def _name_of(alarm: dict[str, Any]) -> str:
+    """An alarm's id is its service's own; with what it says it is told from all others."""
+    return f"{alarm['id']} {alarm.get('link_id')} {alarm['text']} {alarm['raised_at']}"
+
+
+def _first(doors: dict[str, Door], chosen: Chooser, earlier: set[str]) -> dict[str, Any] | None:
+    """The first alarm that was not there before."""
+    return next((a for a in _alarms(doors) if chosen(a) and _name_of(a) not in earlier), None)
 
 
 def _emulator(story: Story, verb: str, what: str) -> None:

@@ -11,6 +11,7 @@ CREATE TABLE kit.commit_change (
     refusal           text,
     refused_where     text,
     provision_epoch   bigint,
+    voted             boolean NOT NULL,
     members           jsonb NOT NULL,
     body              jsonb NOT NULL,
     settled           boolean NOT NULL,

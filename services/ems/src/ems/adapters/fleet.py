@@ -50,7 +50,10 @@ class Fleet:
             step = await self._step(held, action, order)
         except BellweaveError as error:
             return Sight(Seen.UNREACHABLE, detail=error.detail, where=element)
-        await self._remember(element, held, step)
+        try:
+            await self._remember(element, held, step)
+        except BellweaveError as error:  # what was seen counts all the same; the trait is found again
+            _log.warning("trait-not-kept", element=element, detail=error.detail)
         if step.seen is Seen.UNREACHABLE:
             await self.drop(element)
         detail = None if step.error is None else step.error.detail

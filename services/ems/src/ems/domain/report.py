@@ -51,7 +51,7 @@ def of_reading(
     """What a reading adds. `with_alarms` False leaves alarms alone (a notification overtook the reading);
     `with_samples` False leaves out performance values."""
     usage, anomalies = _usage(element, told, seen.counters, at)
-    alarms = (*_alarms(told, seen.alarms, at), *anomalies) if with_alarms else ()
+    alarms = tuple(_alarms(told, (*seen.alarms, *anomalies), at)) if with_alarms else ()
     readiness = None
     if told.reachable is not True or _differs(told.circuits, seen.circuits):
         readiness = ElementReadiness(element=element, reachable=True, circuits=seen.circuits)
@@ -95,7 +95,7 @@ def _usage(
             continue
         counted, since = told.marks.get((counter.link_id, counter.boot_id), (0, at))
         if counter.count < counted:
-            text = f"counter went back from {counted} to {counter.count}"
+            text = f"counter went back below {counted}, up to which it was billed"
             anomalies.append(
                 ActiveAlarm(f"link/{counter.link_id}", "counter-anomaly", PerceivedSeverity.MAJOR, text, at)
             )

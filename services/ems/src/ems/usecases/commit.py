@@ -82,14 +82,34 @@ class DeviceCommit:
                 return refused
         change, vote = await self.desk.told(request.change_id, request.verb)
         if change is None:
+            await self._let_go(request.change_id)
             vote = Vote.ABORTED if request.verb is Verb.ABORT else Vote.REFUSED
             return CommitReply(change_id=request.change_id, vote=vote, detail="this EMS knows no such change")
         return self._reply(change, vote or Vote.UNKNOWN)
 
     async def resume(self) -> None:
-        """After a start: take up every change that its rows say has not ended."""
-        for change_id in await self._store.unfinished_changes():
-            await self.desk.resume(change_id)
+        """Take up every change that its row says has not ended and that nobody here works on; drop what this
+        process lost before anything of it was durable."""
+        for change_id in [c for c, plan in self._plans.items() if not plan.durable]:
+            if not self.desk.knows(change_id):
+                await self._let_go(change_id)
+        left = [c for c in await self._store.unfinished_changes() if not self.desk.is_active(c)]
+        ended = await asyncio.gather(*map(self.desk.resume, left), return_exceptions=True)
+        for change_id, outcome in zip(left, ended, strict=True):
+            if isinstance(outcome, Exception):
+                _log.warning("change-not-resumed", change_id=change_id, error=repr(outcome))
+
+    async def _let_go(self, change_id: str) -> None:
+        """Discard the candidates of a change of which there is no row: nothing was ever committed for it."""
+        plan = self._plans.get(change_id)
+        if plan is None or plan.durable or self.desk.knows(change_id):
+            return
+        for element, target in plan.snapshots.items():
+            async with self._locks[element]:
+                if self._hands.staged(element, change_id):
+                    await self._hands.act(element, Action.DISCARD, Order(change_id, change_id, 0.0, target))
+        self._plans.pop(change_id, None)
+        self._taken = {e: holder for e, holder in self._taken.items() if holder != change_id}
 
     async def _open(self, request: CommitAtEms) -> CommitReply | None:
         """Plan the change, or say why not: an element not ours, or busy with another change."""
@@ -100,8 +120,8 @@ class DeviceCommit:
         if unmanaged:
             element, why = next(iter(unmanaged.items()))
             return CommitReply(change_id=request.change_id, vote=Vote.REFUSED, detail=why, where=element)
-        held = {e: self._taken[e] for e in elements if e in self._taken}
-        held |= await self._store.claimed(request.change_id, elements)
+        held = await self._store.claimed(request.change_id, elements)
+        held |= {e: self._taken[e] for e in elements if e in self._taken}  # nothing is awaited from here on
         if held:
             element, holder = next(iter(held.items()))
             detail = f"{element} is busy with change {holder}"
@@ -161,7 +181,7 @@ class DeviceCommit:
 
     def _forget(self, change: Change) -> None:
         self._taken = {e: holder for e, holder in self._taken.items() if holder != change.change_id}
-        if not change.unknown:
+        if not change.unknown or not self._plans[change.change_id].durable:
             self._plans.pop(change.change_id, None)
 
     async def _load(self, change_id: str) -> Change | None:

@@ -1,13 +1,14 @@
 """Keeps looking at one device: its state by reading, its alarms as they come, its counters into usage.
 
 `worker` runs one `Observer` per device. A reading that an alarm overtook does not touch alarms, so that an
-old reading never clears a new alarm; one that a change overtook is forgotten.
+old reading never clears a new alarm; of one that a change overtook only the counters count.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from ems.domain.managed import ManagedState
@@ -78,15 +79,15 @@ class Observer:
     async def _read(self) -> None:
         alarms_before, moves_before = self._alarms_seen, self._moves
         seen = await self._fleet.read_operational(self.element)
-        if self._moves != moves_before:
-            return
         self._readings += 1
         sample = self._readings % _SAMPLE_EVERY == 1
         at = seen.at or self._now()
 
         def decide(told: Told) -> Report:
-            overtaken = self._alarms_seen != alarms_before
-            return of_reading(self.element, told, seen, at, with_alarms=not overtaken, with_samples=sample)
+            moved = self._moves != moves_before
+            current = not moved and self._alarms_seen == alarms_before
+            report = of_reading(self.element, told, seen, at, with_alarms=current, with_samples=sample)
+            return replace(report, readiness=None) if moved else report  # what was counted counts
 
         await self._reports.record(self.element, decide)
 

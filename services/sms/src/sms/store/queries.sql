@@ -102,7 +102,8 @@ DELETE FROM heard WHERE operator = %(operator)s AND service_id = %(service_id)s 
 
 -- count_usage: add to a link's total and return whose it is, unless this usage was counted before
 WITH owner AS (
-    SELECT l.link_id, l.service_id, l.tenant FROM links l WHERE l.link_id = %(link_id)s
+    SELECT l.link_id, l.service_id, l.tenant FROM links l JOIN segments s USING (link_id)
+    WHERE l.link_id = %(link_id)s AND s.operator = %(operator)s
 ), record AS (
     INSERT INTO usage_records (usage_id, link_id, tenant, unit, quantity, period_start, period_end)
     SELECT %(usage_id)s, link_id, tenant, %(unit)s, %(quantity)s, %(period_start)s, %(period_end)s FROM owner

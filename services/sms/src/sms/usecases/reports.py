@@ -35,6 +35,7 @@ async def link_usage(unit: Unit, event: LinkUsage) -> None:
     entry = UsageEntry(
         usage_id=event.usage_id,
         link_id=event.link_id,
+        operator=event.operator,
         unit=event.unit,
         quantity=event.quantity,
         period_start=event.period_start,
