@@ -24,7 +24,13 @@ from qkit.database import Connection, Database
 from qkit.events import emit
 from qkit.queries import load_queries
 from qmodel.contracts.commit import Outcome, Vote
-from qmodel.contracts.ems import Alarm, AlarmChanged, CircuitReadiness, PerceivedSeverity
+from qmodel.contracts.ems import (
+    Alarm,
+    AlarmChanged,
+    CircuitReadiness,
+    PerceivedSeverity,
+    PerformanceSample,
+)
 from qmodel.errors import Conflict, NotFound
 from qmodel.nodeconfig import NodeConfig
 
@@ -237,6 +243,7 @@ class EmsStore:
         if report.performance:
             row = {"element": element, "at": report.at, "values": Jsonb(report.performance)}
             await conn.execute(self._sql.put_performance, row)
+            await emit(conn, PerformanceSample(element=element, at=report.at, values=report.performance))
 
     async def alarms(
         self, *, element: str | None, all_states: bool, before: int, limit: int
