@@ -32,7 +32,8 @@ EMS_SETTINGS = {"BELLWEAVE_POLL_S": "0.25", "BELLWEAVE_RPC_LIMIT_S": "2"}
 NMS_SETTINGS = {"BELLWEAVE_FRESH_WITHIN_S": "1", "BELLWEAVE_CARRY_S": "1"}
 SMS_SETTINGS = {"BELLWEAVE_CONFIRM_TIMEOUT_S": str(CONFIRM_TIMEOUT_S)}
 FINAL = ("completed", "refused", "failed", "cancelled")
-PATIENCE_S = 90.0
+PATIENCE_S = 150.0
+"""Longer than an order may take at all, on a busy machine."""
 _COMMAND_LIMIT_S = 240
 _REQUEST_LIMIT_S = 30.0
 _LOOK_EVERY_S = 0.1
