@@ -17,6 +17,7 @@ from ems.domain.report import (
 from qmodel.contracts.ems import CircuitReadiness, PerceivedSeverity
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+BEFORE = NOW - timedelta(seconds=60)
 READY = CircuitReadiness(link_id="lnk_1", ready=True)
 LOS = ActiveAlarm("port/q1", "loss-of-signal", PerceivedSeverity.CRITICAL, "dark", NOW)
 
@@ -35,7 +36,7 @@ def counter(count: int, *, boot_id: str = "b1", metered: bool = True) -> UsageCo
 
 
 def read(told: Told, operational: Operational, *, with_alarms: bool = True) -> Report:
-    return of_reading("a", told, operational, NOW, with_alarms=with_alarms, with_samples=False)
+    return of_reading("a", told, operational, NOW, BEFORE, with_alarms=with_alarms, with_samples=False)
 
 
 def test_nothing_new_is_nothing_to_tell() -> None:
@@ -54,6 +55,11 @@ def test_a_counter_is_billed_from_where_it_was_left() -> None:
     since = NOW - timedelta(seconds=60)
     report = read(Told(marks={("lnk_1", "b1"): (100, since)}), seen(counters=(counter(250),)))
     assert [(u.from_count, u.to_count, u.period_start) for u in report.usage] == [(100, 250, since)]
+
+
+def test_what_a_new_counter_shows_was_released_since_the_reading_before() -> None:
+    (usage,) = read(Told(), seen(counters=(counter(250),))).usage
+    assert (usage.from_count, usage.period_start, usage.period_end) == (0, BEFORE, NOW)
 
 
 def test_a_rebooted_counter_starts_from_zero() -> None:

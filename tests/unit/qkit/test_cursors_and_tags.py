@@ -22,7 +22,7 @@ def test_pages_follow_each_other_to_the_end_without_gap_or_repetition() -> None:
     seen: list[tuple[datetime, str]] = []
     page = PageParams(10)
     while True:
-        after = page.after(2, datetime, str)
+        after = page.after(datetime, str)
         found = [row for row in rows if after is None or row > after][: page.limit + 1]
         answer = Page.of(found, page, key=lambda row: row)
         seen += answer.items
@@ -54,7 +54,7 @@ def test_a_full_last_page_has_no_next() -> None:
 )
 def test_a_made_up_cursor_is_invalid_before_it_reaches_a_query(parts: list[Any]) -> None:
     with pytest.raises(Invalid) as refused:
-        PageParams(10, cursor_of(*parts)).after(1, str)
+        PageParams(10, cursor_of(*parts)).after(str)
     assert refused.value.where == "cursor"
 
 

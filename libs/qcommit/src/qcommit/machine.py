@@ -118,6 +118,7 @@ class Change:
     """One change at one level. `parent` is who decides (None at the root); `refusal` and `refused_where` say
     why it aborts. `provision_epoch` is the epoch under which provisioning was first sent: after a takeover
     devices still hold that persist-id. `voted`: a yes was given to the parent, so only the parent may abort.
+    `decided_at_s` is when COMMIT was decided or learned here, real time.
     """
 
     change_id: str
@@ -132,6 +133,7 @@ class Change:
     refused_where: str | None = None
     provision_epoch: int | None = None
     voted: bool = False
+    decided_at_s: float | None = None
 
     @property
     def persist_id(self) -> str:
@@ -428,6 +430,9 @@ def _enter(change: Change, phase: Phase, now_s: float, limits: Limits) -> Step:
         members=members,
         deadline_s=now_s + patience_s.get(phase, limits.settle_s),
         provision_epoch=(change.provision_epoch or change.epoch) if sending else change.provision_epoch,
+        decided_at_s=now_s
+        if phase is Phase.CONFIRMING and change.decided_at_s is None
+        else change.decided_at_s,
     )
     durable = (phase is Phase.CONFIRMING and change.level is Level.ROOT) or (
         phase is Phase.PROVISIONING and change.level is Level.LEAF

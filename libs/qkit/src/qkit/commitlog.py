@@ -115,6 +115,7 @@ async def load(conn: Connection, change_id: str) -> Stored | None:
             refused_where=row["refused_where"],
             provision_epoch=row["provision_epoch"],
             voted=row["voted"],
+            decided_at_s=row["decided_at_s"],
         ),
         row["body"],
     )
@@ -145,6 +146,7 @@ def _row(change: Change) -> dict[str, Any]:
         "refused_where": change.refused_where,
         "provision_epoch": change.provision_epoch,
         "voted": change.voted,
+        "decided_at_s": change.decided_at_s,
         "members": Jsonb([asdict(member) for member in change.members]),
         "settled": change.phase.final and not change.unknown,
     }

@@ -1,8 +1,8 @@
 -- insert_change: store a planned change; nothing if it is there already
 INSERT INTO kit.commit_change (change_id, level, epoch, parent, phase, confirm_timeout_s, deadline_s, refusal,
-    refused_where, provision_epoch, voted, members, body, settled)
+    refused_where, provision_epoch, voted, decided_at_s, members, body, settled)
 VALUES (%(change_id)s, %(level)s, %(epoch)s, %(parent)s, %(phase)s, %(confirm_timeout_s)s, %(deadline_s)s,
-    %(refusal)s, %(refused_where)s, %(provision_epoch)s, %(voted)s, %(members)s, %(body)s, %(settled)s)
+    %(refusal)s, %(refused_where)s, %(provision_epoch)s, %(voted)s, %(decided_at_s)s, %(members)s, %(body)s, %(settled)s)
 ON CONFLICT (change_id) DO NOTHING
 
 -- claim: claim resources in sorted order; those that come back are ours now
@@ -22,6 +22,7 @@ WHERE resource = ANY(%(resources)s) AND change_id = %(change_id)s
 UPDATE kit.commit_change
 SET epoch = %(epoch)s, phase = %(phase)s, deadline_s = %(deadline_s)s, refusal = %(refusal)s,
     refused_where = %(refused_where)s, provision_epoch = %(provision_epoch)s, voted = %(voted)s,
+    decided_at_s = %(decided_at_s)s,
     members = %(members)s, settled = %(settled)s,
     updated_at = clock_timestamp()
 WHERE change_id = %(change_id)s AND epoch <= %(epoch)s

@@ -128,8 +128,8 @@ def _device_routes(routes: APIRouter, devices: Devices, changed: Callable[[], No
 
     @routes.get("/devices")
     async def many(page: Paging, _: Operator) -> Page[DeviceOut]:
-        after = page.after(1)
-        found = await devices.list("" if after is None else str(after[0]), page.limit + 1)
+        after = page.after(str)
+        found = await devices.list("" if after is None else after[0], page.limit + 1)
         return Page.of([_device(device) for device in found], page, key=lambda item: (item.name,))
 
     @routes.get("/devices/{name}")
@@ -176,11 +176,11 @@ def _reading_routes(routes: APIRouter, devices: Devices, readings: Readings) -> 
         state: Literal["active", "all"] = "active",
         element: str | None = None,
     ) -> Page[AlarmOut]:
-        after = page.after(1)
+        after = page.after(int)
         rows = await readings.alarms(
             element=element,
             all_states=state == "all",
-            before=2**62 if after is None else int(str(after[0])),
+            before=2**62 if after is None else after[0],
             limit=page.limit + 1,
         )
         items = [AlarmOut.model_validate(row) for row in rows]
@@ -189,8 +189,8 @@ def _reading_routes(routes: APIRouter, devices: Devices, readings: Readings) -> 
     @routes.get("/usage")
     async def usage(page: Paging, _: Operator) -> Page[CounterOut]:
         """What every metered counter has given, up to the last reading."""
-        after = page.after(3)
-        start = ("", "", "") if after is None else (str(after[0]), str(after[1]), str(after[2]))
+        after = page.after(str, str, str)
+        start = ("", "", "") if after is None else (after[0], after[1], after[2])
         items = [CounterOut.model_validate(row) for row in await readings.usage(start, page.limit + 1)]
         return Page.of(items, page, key=lambda item: (item.element, item.link_id, item.boot_id))
 

@@ -47,7 +47,7 @@ async def build(kit: Kit[EmsSettings]) -> Service:
         now_s=time.time,
         epoch=lambda: kit.lease.epoch,
         limits=LIMITS[Level.LEAF],
-        moved=roster.look_again,
+        moved=roster.moved,
     )
     worker.serve(kit.bus, commit)
 

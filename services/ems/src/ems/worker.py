@@ -81,10 +81,10 @@ class Roster:
     def notify(self) -> None:
         self._changed.set()
 
-    def look_again(self, element: str) -> None:
-        """The element's configuration may have changed."""
+    def moved(self, element: str, ended: bool) -> None:
+        """The element's configuration may have changed; `ended`: for good."""
         if element in self._observers:
-            self._observers[element].look_again()
+            self._observers[element].moved(ended)
 
     async def run(self) -> None:
         try:

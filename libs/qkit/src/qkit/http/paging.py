@@ -27,20 +27,21 @@ class PageParams:
     limit: int
     cursor: str | None = None
 
-    def after(self, width: int, *kinds: type) -> tuple[Any, ...] | None:
-        """The key (of `width` parts) of the last item seen, None on the first page. Raises Invalid for a
-        cursor that is not one of this list; with `kinds`, also for a part of another type, which a caller may
-        have made up."""
+    def after(self, *kinds: type) -> tuple[Any, ...] | None:
+        """The key of the last item seen, a part of each of `kinds`; None on the first page.
+
+        Raises Invalid for a cursor that is not one of this list: a caller may have made it up. Integers fit
+        into 64 bits, times have a zone."""
         if self.cursor is None:
             return None
         try:
             parts = json.loads(base64.urlsafe_b64decode(self.cursor + "=" * (-len(self.cursor) % 4)))
         except (ValueError, UnicodeError):
             parts = None
-        if not isinstance(parts, list) or len(parts) != width:
+        if not isinstance(parts, list) or len(parts) != len(kinds):
             raise Invalid("the cursor is not one of this list", where="cursor")
         key = tuple(_decoded(part) for part in parts)
-        if not all(isinstance(part, kind) for part, kind in zip(key, kinds, strict=False)):
+        if not all(isinstance(part, kind) for part, kind in zip(key, kinds, strict=True)):
             raise Invalid("the cursor is not one of this list", where="cursor")
         return key
 
@@ -77,11 +78,13 @@ def _encoded(part: Any) -> Any:
 
 
 def _decoded(part: Any) -> Any:
+    """A part of a key; None, which is of no kind, for what cannot be one."""
     if isinstance(part, dict):
         try:
-            return datetime.fromisoformat(str(part.get("t")))
+            at = datetime.fromisoformat(str(part.get("t")))
         except ValueError:
-            raise Invalid("the cursor is not one of this list", where="cursor") from None
-    if not isinstance(part, (str, int, float)):
-        raise Invalid("the cursor is not one of this list", where="cursor")
-    return part
+            return None
+        return at if at.tzinfo is not None else None
+    if isinstance(part, str):
+        return part
+    return part if type(part) is int and abs(part) < 2**63 else None

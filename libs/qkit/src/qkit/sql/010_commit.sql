@@ -12,6 +12,7 @@ CREATE TABLE kit.commit_change (
     refused_where     text,
     provision_epoch   bigint,
     voted             boolean NOT NULL,
+    decided_at_s      double precision,
     members           jsonb NOT NULL,
     body              jsonb NOT NULL,
     settled           boolean NOT NULL,

@@ -41,7 +41,6 @@ from qkit.auth import Principal, require
 from qkit.database import Connection, Database
 from qkit.http import Idempotency, Page, PageParams, etag_of, idempotency, page_params
 from qmodel.clock import DomainClock
-from qmodel.errors import Invalid
 
 Billing = Annotated[Principal, Depends(require("billing"))]
 Reader = Annotated[Principal, Depends(require("billing", "auditor", "tenant"))]
@@ -75,8 +74,8 @@ def _scope(principal: Principal) -> Scope:
 
 
 def _after(page: PageParams) -> str | None:
-    found = page.after(1)
-    return None if found is None else str(found[0])
+    found = page.after(str)
+    return None if found is None else found[0]
 
 
 async def _made(once: Idempotency, conn: Connection, path: str, view: Made, fresh: bool) -> Response:
@@ -205,13 +204,8 @@ def _usage(doors: Doors) -> APIRouter:
 
 
 def _period_after(page: PageParams) -> tuple[datetime, str] | None:
-    found = page.after(2)
-    if found is None:
-        return None
-    start, usage_id = found
-    if not isinstance(start, datetime) or start.tzinfo is None:
-        raise Invalid("the cursor is not one of this list", where="cursor")
-    return start, str(usage_id)
+    found = page.after(datetime, str)
+    return None if found is None else (found[0], found[1])
 
 
 def _invoices(doors: Doors) -> APIRouter:

@@ -46,11 +46,19 @@ class Report:
 
 
 def of_reading(
-    element: str, told: Told, seen: Operational, at: datetime, *, with_alarms: bool, with_samples: bool
+    element: str,
+    told: Told,
+    seen: Operational,
+    at: datetime,
+    since: datetime,
+    *,
+    with_alarms: bool,
+    with_samples: bool,
 ) -> Report:
-    """What a reading adds. `with_alarms` False leaves alarms alone (a notification overtook the reading);
+    """What a reading adds. `since` is when the one before was taken: a counter that is new began after it.
+    `with_alarms` False leaves alarms alone (a notification overtook the reading);
     `with_samples` False leaves out performance values."""
-    usage, anomalies = _usage(element, told, seen.counters, at)
+    usage, anomalies = _usage(element, told, seen.counters, at, since)
     alarms = tuple(_alarms(told, (*seen.alarms, *anomalies), at)) if with_alarms else ()
     readiness = None
     if told.reachable is not True or _differs(told.circuits, seen.circuits):
@@ -87,13 +95,13 @@ def _differs(before: Iterable[CircuitReadiness], now: Iterable[CircuitReadiness]
 
 
 def _usage(
-    element: str, told: Told, counters: Iterable[UsageCounter], at: datetime
+    element: str, told: Told, counters: Iterable[UsageCounter], at: datetime, since: datetime
 ) -> tuple[tuple[UsageCounted, ...], tuple[ActiveAlarm, ...]]:
     usage, anomalies = [], []
     for counter in counters:
         if not counter.metered:
             continue
-        counted, since = told.marks.get((counter.link_id, counter.boot_id), (0, at))
+        counted, begun = told.marks.get((counter.link_id, counter.boot_id), (0, since))
         if counter.count < counted:
             text = f"counter went back below {counted}, up to which it was billed"
             anomalies.append(
@@ -108,7 +116,7 @@ def _usage(
                     boot_id=counter.boot_id,
                     from_count=counted,
                     to_count=counter.count,
-                    period_start=since,
+                    period_start=begun,
                     period_end=at,
                 )
             )

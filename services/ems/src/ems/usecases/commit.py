@@ -23,7 +23,7 @@ from qcommit.device import Action, Seen, next_action
 from qcommit.machine import Change, Heard, Level, Limits, Member, Phase
 from qcommit.runner import Runner
 from qmodel.contracts.commit import CommitAtEms, CommitReply, MemberReport, Outcome, Verb, Vote
-from qmodel.errors import Invalid
+from qmodel.errors import Invalid, Unavailable
 from qmodel.nodeconfig import NodeConfig
 
 _log = structlog.get_logger(__name__)
@@ -48,9 +48,29 @@ def _plan(targets: dict[str, NodeConfig]) -> Plan:
     return Plan(normalized, {element: snapshot_of(target) for element, target in normalized.items()})
 
 
+def _reply(change: Change, vote: Vote, elapsed_s: dict[str, float]) -> CommitReply:
+    return CommitReply(
+        change_id=change.change_id,
+        vote=vote,
+        expires_at_s=change.expires_at_s,
+        detail=change.refusal,
+        where=change.refused_where,
+        members=tuple(
+            MemberReport(
+                member=m.name,
+                vote=m.vote or Vote.UNKNOWN,
+                detail=m.detail,
+                where=m.where,
+                elapsed_s=elapsed_s.get(m.name, 0.0),
+            )
+            for m in change.members
+        ),
+    )
+
+
 class DeviceCommit:
     """Log and members of the leaf's runner. One per process; `epoch` is this process's own. `moved` is told
-    of every element whose configuration may just have changed."""
+    of every element whose configuration may just have changed, and whether the change has ended there."""
 
     def __init__(
         self,
@@ -61,7 +81,7 @@ class DeviceCommit:
         now_s: Callable[[], float],
         epoch: Callable[[], int],
         limits: Limits,
-        moved: Callable[[str], None] = lambda element: None,
+        moved: Callable[[str, bool], None] = lambda element, ended: None,
     ) -> None:
         self._moved = moved
         self._store = store
@@ -75,17 +95,22 @@ class DeviceCommit:
         self.desk = Desk(Runner(self, self, now_s, limits), self._load, epoch)
 
     async def handle(self, request: CommitAtEms) -> CommitReply:
-        """Answer one verb of the NMS; asked again, answer with where the change stands."""
+        """Answer one verb of the NMS; asked again, answer with where the change stands.
+
+        Raises Unavailable while nothing can be said yet."""
         if request.verb is Verb.VALIDATE and not self.desk.knows(request.change_id):
             refused = await self._open(request)
             if refused is not None:
                 return refused
+        plan = self._plans.get(request.change_id)
         change, vote = await self.desk.told(request.change_id, request.verb)
         if change is None:
             await self._let_go(request.change_id)
             vote = Vote.ABORTED if request.verb is Verb.ABORT else Vote.REFUSED
             return CommitReply(change_id=request.change_id, vote=vote, detail="this EMS knows no such change")
-        return self._reply(change, vote or Vote.UNKNOWN)
+        if vote is None:
+            raise Unavailable("the change is being worked on", where=request.change_id, retry_after_s=0.2)
+        return _reply(change, vote, {} if plan is None else plan.elapsed_s)
 
     async def resume(self) -> None:
         """Take up every change that its row says has not ended and that nobody here works on; drop what this
@@ -145,26 +170,6 @@ class DeviceCommit:
         )
         return None
 
-    def _reply(self, change: Change, vote: Vote) -> CommitReply:
-        elapsed = self._plans[change.change_id].elapsed_s if change.change_id in self._plans else {}
-        return CommitReply(
-            change_id=change.change_id,
-            vote=vote,
-            expires_at_s=change.expires_at_s,
-            detail=change.refusal,
-            where=change.refused_where,
-            members=tuple(
-                MemberReport(
-                    member=m.name,
-                    vote=m.vote or Vote.UNKNOWN,
-                    detail=m.detail,
-                    where=m.where,
-                    elapsed_s=elapsed.get(m.name, 0.0),
-                )
-                for m in change.members
-            ),
-        )
-
     # Log of the runner.
 
     async def save(self, change: Change) -> None:
@@ -177,7 +182,7 @@ class DeviceCommit:
         if change.phase.final:
             self._forget(change)
             for member in change.members:
-                self._moved(member.name)
+                self._moved(member.name, True)
 
     def _forget(self, change: Change) -> None:
         self._taken = {e: holder for e, holder in self._taken.items() if holder != change.change_id}
@@ -204,7 +209,7 @@ class DeviceCommit:
             heard = await self._drive(change, plan, member, verb)
         plan.elapsed_s[member] = time.monotonic() - started_s
         if verb is not Verb.VALIDATE:
-            self._moved(member)
+            self._moved(member, False)
         return heard
 
     async def ask_parent(self, change: Change) -> Outcome:

@@ -46,12 +46,15 @@ class Observer:
         self._alarms_seen = 0
         self._moves = 0
         self._readings = 0
+        self._read_at: datetime | None = None
         self._look = asyncio.Event()
 
-    def look_again(self) -> None:
-        """The element's configuration may have changed: what is being read now no longer counts."""
+    def moved(self, ended: bool) -> None:
+        """The element's configuration may have changed: what is being read now no longer tells how it is.
+        Once the change has ended it is read anew."""
         self._moves += 1
-        self._look.set()
+        if ended:
+            self._look.set()
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -82,11 +85,12 @@ class Observer:
         self._readings += 1
         sample = self._readings % _SAMPLE_EVERY == 1
         at = seen.at or self._now()
+        since, self._read_at = self._read_at or at, at
 
         def decide(told: Told) -> Report:
             moved = self._moves != moves_before
             current = not moved and self._alarms_seen == alarms_before
-            report = of_reading(self.element, told, seen, at, with_alarms=current, with_samples=sample)
+            report = of_reading(self.element, told, seen, at, since, with_alarms=current, with_samples=sample)
             return replace(report, readiness=None) if moved else report  # what was counted counts
 
         await self._reports.record(self.element, decide)

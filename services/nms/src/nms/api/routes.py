@@ -52,7 +52,7 @@ def router(topologies: Topologies, reads: Reads) -> APIRouter:
         last_event_id: Annotated[str | None, Header()] = None,
     ) -> StreamingResponse:
         """Server-sent events: what this NMS tells, from now on or from Last-Event-ID on."""
-        after = await reads.told_last() if last_event_id is None else _number(last_event_id)
+        after = await reads.told_last() if last_event_id is None else _position(last_event_id)
         return StreamingResponse(
             frames(reads, request.is_disconnected, after),
             media_type="text/event-stream",
@@ -98,8 +98,8 @@ def _link_routes(routes: APIRouter, reads: Reads) -> None:
     @routes.get("/links")
     async def links(principal: Operator, page: Paging) -> Page[LinkView]:
         """Links by id; those that are over stay."""
-        after = page.after(1)
-        rows = await reads.links("" if after is None else str(after[0]), page.limit + 1)
+        after = page.after(str)
+        rows = await reads.links("" if after is None else after[0], page.limit + 1)
         return Page.of([link_view(row) for row in rows], page, key=lambda item: (item.id,))
 
     @routes.get("/links/{link_id}")
@@ -115,8 +115,8 @@ def _link_routes(routes: APIRouter, reads: Reads) -> None:
         principal: Operator, page: Paging, state: Literal["active", "all"] = "active"
     ) -> Page[AlarmView]:
         """Alarms of links and devices, newest first."""
-        after = page.after(2)
-        before = None if after is None else (_time(after[0]), str(after[1]))
+        after = page.after(datetime, str)
+        before = None if after is None else (after[0], after[1])
         rows = await reads.alarms(every=state == "all", before=before, limit=page.limit + 1)
         views = [AlarmView.model_validate(row) for row in rows]
         return Page.of(views, page, key=lambda item: (item.raised_at, item.id))
@@ -126,8 +126,8 @@ def _change_routes(routes: APIRouter, reads: Reads) -> None:
     @routes.get("/changes")
     async def changes(principal: Operator, page: Paging) -> Page[ChangeView]:
         """Changes of what runs, newest first, with those that are held or whose members are not known."""
-        after = page.after(2)
-        before = None if after is None else (_time(after[0]), str(after[1]))
+        after = page.after(datetime, str)
+        before = None if after is None else (after[0], after[1])
         rows = await reads.changes(before, page.limit + 1)
         views = [change_view(row) for row in rows]
         return Page.of(views, page, key=lambda item: (item.created_at, item.id))
@@ -144,8 +144,8 @@ def _record_routes(routes: APIRouter, topologies: Topologies, reads: Reads) -> N
     @routes.get("/revisions")
     async def revisions(principal: Operator, page: Paging) -> Page[RevisionView]:
         """Network revisions, newest first."""
-        after = page.after(1)
-        before = None if after is None else _number(after[0])
+        after = page.after(int)
+        before = None if after is None else after[0]
         rows = await reads.revisions(before, page.limit + 1)
         return Page.of([revision_view(row) for row in rows], page, key=lambda item: (item.id,))
 
@@ -160,8 +160,8 @@ def _record_routes(routes: APIRouter, topologies: Topologies, reads: Reads) -> N
     @routes.get("/elements")
     async def elements(principal: Operator, page: Paging) -> Page[ElementView]:
         """Elements of the topology in force, by name."""
-        after = page.after(1)
-        begin = "" if after is None else str(after[0])
+        after = page.after(str)
+        begin = "" if after is None else after[0]
         views = element_views((await topologies.current()).topology, await reads.elements())
         rest = [view for view in views if view.id > begin][: page.limit + 1]
         return Page.of(rest, page, key=lambda item: (item.id,))
@@ -169,22 +169,16 @@ def _record_routes(routes: APIRouter, topologies: Topologies, reads: Reads) -> N
     @routes.get("/utilization")
     async def utilization(principal: Operator, page: Paging) -> Page[UtilizationView]:
         """Resources of which something is taken, by name."""
-        after = page.after(1)
-        rows = await reads.used("" if after is None else str(after[0]), page.limit + 1)
+        after = page.after(str)
+        rows = await reads.used("" if after is None else after[0], page.limit + 1)
         return Page.of([utilization_view(row) for row in rows], page, key=lambda item: (item.id,))
 
 
-def _time(value: object) -> datetime:
-    if not isinstance(value, datetime) or value.tzinfo is None:
-        raise Invalid("the cursor is not one of this list", where="cursor")
-    return value
-
-
-def _number(value: object) -> int:
+def _position(text: str) -> int:
     try:
-        number = int(str(value))
+        number = int(text)
     except ValueError:
-        raise Invalid("not one of our positions", where="cursor") from None
+        raise Invalid("not one of our positions", where="Last-Event-ID") from None
     if not 0 <= number < 2**63:
-        raise Invalid("not one of our positions", where="cursor")
+        raise Invalid("not one of our positions", where="Last-Event-ID")
     return number

@@ -81,7 +81,8 @@ class Settler:
             if move.new is None:
                 await self._released(unit, rows[move.link_id], plan)
             else:
-                await self._moved(unit, rows[move.link_id], move, plan, body["parts"][move.link_id])
+                parts = body["parts"][move.link_id]
+                await self._moved(unit, rows[move.link_id], move, plan, parts, change.decided_at_s)
         targets = {
             element: NodeConfig.model_validate(target)
             for elements in body["targets"].values()
@@ -102,8 +103,18 @@ class Settler:
         for new in sorted(plan.new, key=lambda placement: placement.link_id):
             await unit.replace_link_shares(new.link_id, claims_of(new, network))
 
-    async def _moved(self, unit: Unit, row: LinkRow, move: Move, plan: Plan, parts: Sequence[str]) -> None:
+    async def _moved(
+        self,
+        unit: Unit,
+        row: LinkRow,
+        move: Move,
+        plan: Plan,
+        parts: Sequence[str],
+        decided_at_s: float | None,
+    ) -> None:
+        """Every device had its target when the commit was decided: what elements say since then counts."""
         assert move.new is not None
+        committed_s = self._clock.real_now_s() if decided_at_s is None else decided_at_s
         reason = plan.why if plan.kind is Kind.HEAL else "devices are settling"
         now = self._clock.now()
         await unit.put_link(
@@ -117,7 +128,7 @@ class Settler:
                 reason=reason,
                 expected_in_s=move.new.settle_s,
                 since=now,
-                committed_at=datetime.fromtimestamp(self._clock.real_now_s(), UTC),
+                committed_at=datetime.fromtimestamp(committed_s, UTC),
                 version=row.version + 1,
             )
         )

@@ -107,7 +107,7 @@ def _orders(doors: Doors) -> APIRouter:
 
     @routes.get("/orders")
     async def list_orders(principal: Viewer, page: Paging) -> Page[OrderView]:
-        after = page.after(1)
+        after = page.after(str)
         found = await doors.reads.orders(_scope(principal), after[0] if after else None, page.limit + 1)
         shown = [show_order(order, notes) for order, notes in found]
         return Page.of(shown, page, key=lambda item: (item.id,))
@@ -148,7 +148,7 @@ def _services(doors: Doors) -> APIRouter:
 
     @routes.get("/services")
     async def list_services(principal: Viewer, page: Paging) -> Page[ServiceView]:
-        after = page.after(1)
+        after = page.after(str)
         found = await doors.reads.services(_scope(principal), after[0] if after else None, page.limit + 1)
         shown = [show_service(service, links, doors.clock.now()) for service, links in found]
         return Page.of(shown, page, key=lambda item: (item.id,))
@@ -180,8 +180,8 @@ def _services(doors: Doors) -> APIRouter:
     @routes.get("/services/{service_id}/history")
     async def history_of_service(service_id: str, principal: Viewer, page: Paging) -> Page[HistoryItem]:
         """How the service fared, oldest first: its states with their reasons, and its removal."""
-        after = page.after(1)
-        since = int(after[0]) if after else 0
+        after = page.after(int)
+        since = after[0] if after else 0
         found = await doors.reads.history(_scope(principal), service_id, since, page.limit + 1)
         shown = [show_history(note_id, note) for note_id, note in found]
         return Page.of(shown, page, key=lambda item: (item.id,))
@@ -237,6 +237,6 @@ def _network(doors: Doors) -> APIRouter:
 async def _page_of_links(
     doors: Doors, scope: Scope, service_id: str | None, page: PageParams
 ) -> Page[ShownLink]:
-    after = page.after(1)
+    after = page.after(str)
     found = await doors.reads.links(scope, service_id, after[0] if after else None, page.limit + 1)
     return Page.of([show_link(view) for view in found], page, key=lambda item: (item.id,))
