@@ -5,6 +5,7 @@ What they run is compared in one canonical form, so that two answers are equal e
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,7 +18,9 @@ from bellweave_local.state import ElementStatus
 
 _AT_ONCE = 4
 _LIMIT_S = 20
-_LINK_ID = "{urn:bellweave:yang:bellweave-quantum-node}link-id"
+_STORED_WITHIN_S = 1.5
+_QN = "{urn:bellweave:yang:bellweave-quantum-node}"
+_LINK_ID = f"{_QN}link-id"
 T = TypeVar("T")
 
 
@@ -39,6 +42,15 @@ class Devices:
     def carried(self) -> dict[str, set[str]]:
         """The links of which a device has circuits in its running configuration."""
         return self._of_each(lambda session: {str(found.text) for found in _data(session).iter(_LINK_ID)})
+
+    def released(self, link_id: str) -> int:
+        """What the billed end of a link that has ended shows as released, in the end: the counters move on
+        until the device has stored them."""
+        before = -1
+        while (now := sum(self._of_each(lambda session: _ended(session, link_id)).values())) != before:
+            before = now
+            time.sleep(_STORED_WITHIN_S)
+        return now
 
     def lock_all(self) -> None:
         """Lock and unlock every candidate. Raises RPCError for one that somebody holds or has left dirty."""
@@ -96,6 +108,15 @@ def _ordered(element: etree._Element) -> etree._Element:
     copy.text = (element.text or "").strip()
     copy.extend(sorted(map(_ordered, element), key=lambda child: etree.tostring(child, method="c14n2")))
     return copy
+
+
+def _ended(session: Any, link_id: str) -> int:
+    reply = session.get(filter=("subtree", f'<quantum-node xmlns="{_QN[1:-1]}"><ended/></quantum-node>'))
+    return sum(
+        int(end.findtext(f"{_QN}released") or 0)
+        for end in etree.fromstring(reply.data_xml.encode()).iter(f"{_QN}ended")
+        if end.findtext(f"{_QN}link-id") == link_id and end.findtext(f"{_QN}metered") == "true"
+    )
 
 
 def _data(session: Any) -> etree._Element:

@@ -25,6 +25,7 @@ from emulator.netconf.device import Device
 from emulator.quantum.inventory import Inventory
 from emulator.quantum.setup import setup_of
 from emulator.quantum.state import NodeState
+from emulator.world.counters import Counters
 from emulator.world.plant import Plant
 from emulator.world.world import NodeSetup, World
 from qmodel.nodeconfig import Role
@@ -107,7 +108,9 @@ def test_operational_state_is_valid_yang_and_tells_how_it_is(
         world.configure(node, setup)
     clock.pass_s(310)
     world.settle_all()
-    world.counters.publish(world.counters.snapshot() or [])
+    rows = world.counters.snapshot()
+    assert rows is not None
+    world.counters.publish(rows)
     whole = Record((name, give()) for name, give in state.providers().items())
     circuit = whole["bellweave-quantum-node:quantum-node"]["circuit"][0]
     assert circuit["state"]["ready"] is True
@@ -121,6 +124,27 @@ def test_operational_state_is_valid_yang_and_tells_how_it_is(
     alarms = dark["bellweave-quantum-node:quantum-node"]["alarm"]
     assert [(a["resource"], a["alarm-type"]) for a in alarms] == [("port/q1", "loss-of-signal")]
     assert not dark["bellweave-quantum-node:quantum-node"]["circuit"][0]["state"]["ready"]
+
+
+def test_what_an_end_released_last_can_still_be_read_when_it_is_gone(
+    world: World, clock: Any, direct_link: dict[str, NodeSetup]
+) -> None:
+    state = NodeState(world, Inventory.of(world.plant, world.plant.nodes["alice"]))
+    for node, setup in direct_link.items():
+        world.configure(node, setup)
+    clock.pass_s(310)
+    for node in direct_link:
+        world.configure(node, NodeSetup())
+    rows = world.counters.snapshot()
+    assert rows is not None
+    world.counters.publish(rows)
+    (ended,) = state.quantum_node()["ended"]
+    assert (ended["link-id"], ended["released"], ended["unit"]) == ("ab", 10_000, "key-bits")
+    again = Counters()
+    again.restore(rows)
+    assert [link for link, _ in again.ended("alice")] == ["ab"], "also over a restart"
+    world.configure("alice", direct_link["alice"])
+    assert "ended" not in state.quantum_node()
 
 
 def test_all_that_a_device_says_of_itself_is_valid_yang(

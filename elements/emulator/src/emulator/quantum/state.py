@@ -10,6 +10,7 @@ from emulator.netconf.capabilities import date_and_time
 from emulator.netconf.device import Provider
 from emulator.quantum.inventory import Component, Inventory, decimal
 from emulator.quantum.names import CHASSIS, HARDWARE, INTERFACES, PHOTONIC, QUANTUM, QUANTUM_NODE
+from emulator.world.counters import Counter
 from emulator.world.drift import (
     loss_variation_db,
     residual_rotation_deg,
@@ -57,13 +58,17 @@ class NodeState:
                 state["fidelity"] = decimal(status.fidelity)
             if circuit.detector is not None:
                 counter = self._world.counter(self._node, circuit.link_id, circuit.purpose)
-                state["released"] = counter.published
-                state["unit"] = counter.unit
-                state["counter-boot-id"] = counter.boot_id
+                state.update(_counted(counter))
             rows.append(Record({**_key(circuit), "state": state}))
         node = Record({"domain-time": date_and_time(self._world.clock.now())})
         if rows:
             node["circuit"] = rows
+        ended = [
+            Record({"link-id": link_id, "metered": counter.metered, **_counted(counter)})
+            for link_id, counter in self._world.counters.ended(self._node)
+        ]
+        if ended:
+            node["ended"] = Rows(ended)
         alarms = Rows([alarm_record(alarm) for alarm in self._world.alarms(self._node)])
         if alarms:
             node["alarm"] = alarms
@@ -181,6 +186,10 @@ def alarm_record(alarm: WorldAlarm) -> Record:
 
 def at_time(domain_s: float) -> datetime:
     return datetime.fromtimestamp(domain_s, UTC)
+
+
+def _counted(counter: Counter) -> dict[str, object]:
+    return {"released": counter.published, "unit": counter.unit, "counter-boot-id": counter.boot_id}
 
 
 def _key(circuit: Circuit) -> dict[str, str]:

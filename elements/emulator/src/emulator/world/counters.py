@@ -15,18 +15,24 @@ from qmodel.nodeconfig import Purpose
 MAX_COUNTERS = 50_000
 """Counters of links that are gone are kept, oldest first to go, so that a link that comes back goes on."""
 
+SHOWN_ENDED = 100
+"""Of how many ends that are no longer configured a node still shows the counters."""
+
 CounterKey = tuple[str, str]
 """(node, link)."""
 
 
 @dataclass
 class Counter:
-    """`accrued` counts in memory, `published` is the part that is durable, in whole units."""
+    """`accrued` counts in memory, `published` is the part that is durable, in whole units. `ended` once the
+    node no longer has that end."""
 
     boot_id: str
     purpose: Purpose
     accrued: float = 0.0
     published: int = 0
+    metered: bool = False
+    ended: bool = False
 
     @property
     def unit(self) -> str:
@@ -57,25 +63,38 @@ class Counters:
             self.of(node, link_id, purpose).accrued += units
             self._changed = True
 
+    def end(self, node: str, link_id: str) -> None:
+        """The node no longer has that end of the link."""
+        counter = self._counters.pop((node, link_id), None)
+        if counter is not None:
+            counter.ended = True
+            self._counters[node, link_id] = counter  # behind all others: what ended last is shown longest
+            self._changed = True
+
+    def ended(self, node: str) -> list[tuple[str, Counter]]:
+        """Links that ended at the node, with their counters; the latest hundred."""
+        ended = [(link, c) for (at, link), c in self._counters.items() if at == node and c.ended]
+        return ended[-SHOWN_ENDED:]
+
     def snapshot(self) -> list[list[Any]] | None:
         """Rows to be made durable, or None if nothing has changed since the last one."""
         if not self._changed:
             return None
         self._changed = False
         return [
-            [node, link_id, counter.boot_id, counter.purpose.value, counter.accrued]
-            for (node, link_id), counter in self._counters.items()
+            [node, link_id, c.boot_id, c.purpose.value, c.accrued, c.metered, c.ended]
+            for (node, link_id), c in self._counters.items()
         ]
 
     def publish(self, rows: list[list[Any]]) -> None:
         """The rows are durable now."""
-        for node, link_id, boot_id, _, accrued in rows:
+        for node, link_id, boot_id, _, accrued, *_ in rows:
             counter = self._counters.get((node, link_id))
             if counter is not None and counter.boot_id == boot_id:
                 counter.published = int(accrued)
 
     def restore(self, rows: list[list[Any]]) -> None:
-        for node, link_id, boot_id, purpose, accrued in rows:
+        for node, link_id, boot_id, purpose, accrued, metered, ended in rows:
             self._counters[str(node), str(link_id)] = Counter(
-                str(boot_id), Purpose(purpose), float(accrued), int(accrued)
+                str(boot_id), Purpose(purpose), float(accrued), int(accrued), bool(metered), bool(ended)
             )

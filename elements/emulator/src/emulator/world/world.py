@@ -18,7 +18,7 @@ from emulator.world.link import Link, LinkStatus
 from emulator.world.performance import LinkPerformance, light_s, link_performance, next_light_s
 from emulator.world.plant import Line, Plant
 from qmodel.clock import DomainClock
-from qmodel.nodeconfig import NodeConfig, Purpose, Role
+from qmodel.nodeconfig import Circuit, NodeConfig, Purpose, Role
 from qmodel.topology import QuantumLink
 
 _MOMENT_S = 0.02
@@ -81,6 +81,7 @@ class World:
         for link in links:
             circuits = tuple(c for c in setup.config.circuits if c.link_id == link.link_id)
             timing = tuple(t for t in setup.config.timing if t.link_id == link.link_id)
+            self._keep_counter(node, link.link_id, circuits)
             _put(link.circuits, node, circuits)
             _put(link.timing, node, timing)
             link.forget_chain()
@@ -204,6 +205,15 @@ class World:
         if link is None:
             link = self._links[link_id] = Link(link_id, now_s)
         return link
+
+    def _keep_counter(self, node: str, link_id: str, circuits: tuple[Circuit, ...]) -> None:
+        """An end has a counter, which knows whether it is billed; without an end, the counter ended."""
+        for circuit in circuits:
+            if circuit.detector is not None:
+                counter = self.counters.of(node, link_id, circuit.purpose)
+                counter.metered, counter.ended = circuit.metered, False
+                return
+        self.counters.end(node, link_id)
 
     def _warm(self, node: str, setup: NodeSetup, now_s: float) -> None:
         """A laser starts when a circuit first needs it and stays warm until its source is switched off."""

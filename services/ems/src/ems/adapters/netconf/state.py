@@ -44,10 +44,11 @@ async def read_operational(session: NetconfSession) -> Operational:
 
 def operational_of(data: etree._Element) -> Operational:
     """What `data` says about circuits, counters, alarms, ports and performance."""
-    circuits = list(data.iterfind(f"{_QN}quantum-node/{_QN}circuit"))
+    node = data.find(f"{_QN}quantum-node")
+    circuits = [] if node is None else list(node.iterfind(_QN + "circuit"))
     return Operational(
         circuits=_readiness(circuits),
-        counters=tuple(_counters(circuits)),
+        counters=() if node is None else tuple(_counters(node)),
         alarms=tuple(_alarm(item) for item in data.iterfind(f"{_QN}quantum-node/{_QN}alarm")),
         ports_up={
             _text(port, _IF + "name"): _text(port, _IF + "oper-status") == "up"
@@ -104,21 +105,27 @@ def _together(parts: list[CircuitReadiness]) -> CircuitReadiness:
     )
 
 
-def _counters(circuits: list[etree._Element]) -> Iterator[UsageCounter]:
-    for circuit in circuits:
+def _counters(node: etree._Element) -> Iterator[UsageCounter]:
+    """Of the ends that are configured and of those that ended lately: their last units count, too."""
+    for circuit in node.iterfind(_QN + "circuit"):
         state = circuit.find(_QN + "state")
-        released = "" if state is None else _text(state, _QN + "released")
-        if state is None or not released:
-            continue
-        if not released.isdecimal():
-            raise ProtocolViolation("a usage counter is no number")
-        yield UsageCounter(
-            link_id=_text(circuit, _QN + "link-id"),
-            unit=_text(state, _QN + "unit"),
-            boot_id=_text(state, _QN + "counter-boot-id"),
-            count=int(released),
-            metered=_text(circuit, _QN + "metered") == "true",
-        )
+        if state is not None and _text(state, _QN + "released"):
+            yield _counter(circuit, state)
+    for ended in node.iterfind(_QN + "ended"):
+        yield _counter(ended, ended)
+
+
+def _counter(end: etree._Element, counted: etree._Element) -> UsageCounter:
+    released = _text(counted, _QN + "released")
+    if not released.isdecimal():
+        raise ProtocolViolation("a usage counter is no number")
+    return UsageCounter(
+        link_id=_text(end, _QN + "link-id"),
+        unit=_text(counted, _QN + "unit"),
+        boot_id=_text(counted, _QN + "counter-boot-id"),
+        count=int(released),
+        metered=_text(end, _QN + "metered") == "true",
+    )
 
 
 def _performance(data: etree._Element) -> Iterator[tuple[str, float]]:
