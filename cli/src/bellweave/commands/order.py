@@ -1,8 +1,8 @@
 """Ordering, and following what was ordered."""
 
-from __future__ import annotations
-
 import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
@@ -24,7 +24,6 @@ from qmodel.units import (
 
 app = typer.Typer(no_args_is_help=True, help="Order a service, or look at an order.")
 
-Sites = Annotated[list[str], typer.Argument(help="Sites, two or more; see: bellweave sites.")]
 Level = Annotated[str, typer.Option(help='Security level: standard, secret or "Top Secret".')]
 Latency = Annotated[str, typer.Option(help='Greatest latency, such as "1s" or "500 ms".')]
 Named = Annotated[str | None, typer.Option(help="A name of your own for it.")]
@@ -35,80 +34,82 @@ Key = Annotated[
 ]
 
 
-@app.command("full-mesh")
-def full_mesh(
-    ctx: typer.Context,
-    sites: Sites,
-    rate: Annotated[str, typer.Option(help='Payload each way on every link, such as "1 KB/s".')],
-    level: Level = "standard",
-    latency: Latency = "1s",
-    fidelity: Fidelity = None,
-    name: Named = None,
-    watch: Watch = False,
-    key: Key = None,
-    as_json: Json = False,
-) -> None:
-    """Order a VPN in which every site has a link to every other."""
-    body = _body("full_mesh_vpn", sites, level, latency, fidelity, name)
-    body["rate_bytes_per_s"] = _quantity(parse_byte_rate_bytes_per_s, rate, "--rate")
-    _place(tools_of(ctx), body, key, watch)
+@dataclass(frozen=True)
+class _Kind:
+    """How a kind of order is typed and told: `rate` is what its rate is called in an order."""
+
+    command: str
+    kind: str
+    help: str
+    rate: str
+    rate_help: str
+    parse: Callable[[str], float]
+    two_sites: bool = False
 
 
-@app.command("point-to-point")
-def point_to_point(
-    ctx: typer.Context,
-    sites: Annotated[tuple[str, str], typer.Argument(help="The two sites.", metavar="A B")],
-    rate: Annotated[str, typer.Option(help='Payload each way, such as "1 KB/s".')],
-    level: Level = "standard",
-    latency: Latency = "1s",
-    fidelity: Fidelity = None,
-    name: Named = None,
-    watch: Watch = False,
-    key: Key = None,
-    as_json: Json = False,
-) -> None:
-    """Order a VPN between two sites."""
-    body = _body("point_to_point_vpn", list(sites), level, latency, fidelity, name)
-    body["rate_bytes_per_s"] = _quantity(parse_byte_rate_bytes_per_s, rate, "--rate")
-    _place(tools_of(ctx), body, key, watch)
+_KINDS = (
+    _Kind(
+        "full-mesh",
+        "full_mesh_vpn",
+        "Order a VPN in which every site has a link to every other.",
+        "rate_bytes_per_s",
+        'Payload each way on every link, such as "1 KB/s".',
+        parse_byte_rate_bytes_per_s,
+    ),
+    _Kind(
+        "point-to-point",
+        "point_to_point_vpn",
+        "Order a VPN between two sites.",
+        "rate_bytes_per_s",
+        'Payload each way, such as "1 KB/s".',
+        parse_byte_rate_bytes_per_s,
+        two_sites=True,
+    ),
+    _Kind(
+        "keys",
+        "key",
+        "Order secret keys between sites.",
+        "key_rate_bps",
+        'Secret key, such as "2 kbit/s".',
+        parse_bit_rate_bps,
+    ),
+    _Kind(
+        "pairs",
+        "entanglement",
+        "Order entangled pairs between sites.",
+        "pair_rate_hz",
+        'Entangled pairs, such as "10 pairs/s".',
+        parse_frequency_hz,
+    ),
+)
 
 
-@app.command("keys")
-def keys(
-    ctx: typer.Context,
-    sites: Sites,
-    rate: Annotated[str, typer.Option(help='Secret key, such as "2 kbit/s".')],
-    level: Level = "standard",
-    latency: Latency = "1s",
-    fidelity: Fidelity = None,
-    name: Named = None,
-    watch: Watch = False,
-    key: Key = None,
-    as_json: Json = False,
-) -> None:
-    """Order secret keys between sites."""
-    body = _body("key", sites, level, latency, fidelity, name)
-    body["key_rate_bps"] = _quantity(parse_bit_rate_bps, rate, "--rate")
-    _place(tools_of(ctx), body, key, watch)
+def _command(kind: _Kind) -> None:
+    """Make the command that orders a kind."""
+    how_many = "Two sites" if kind.two_sites else "Two or more sites"
+
+    @app.command(kind.command, help=kind.help)
+    def place(
+        ctx: typer.Context,
+        sites: Annotated[list[str], typer.Argument(help=f"{how_many}; see: bellweave sites.")],
+        rate: Annotated[str, typer.Option(help=kind.rate_help)],
+        level: Level = "standard",
+        latency: Latency = "1s",
+        fidelity: Fidelity = None,
+        name: Named = None,
+        watch: Watch = False,
+        key: Key = None,
+        as_json: Json = False,
+    ) -> None:
+        if kind.two_sites and len(sites) != 2:
+            raise typer.BadParameter(f"two sites are needed, {len(sites)} given", param_hint="SITES")
+        body = _body(kind.kind, sites, level, latency, fidelity, name)
+        body[kind.rate] = _quantity(kind.parse, rate, "--rate")
+        _place(tools_of(ctx), body, key, watch)
 
 
-@app.command("pairs")
-def pairs(
-    ctx: typer.Context,
-    sites: Sites,
-    rate: Annotated[str, typer.Option(help='Entangled pairs, such as "10 pairs/s".')],
-    level: Level = "standard",
-    latency: Latency = "1s",
-    fidelity: Fidelity = None,
-    name: Named = None,
-    watch: Watch = False,
-    key: Key = None,
-    as_json: Json = False,
-) -> None:
-    """Order entangled pairs between sites."""
-    body = _body("entanglement", sites, level, latency, fidelity, name)
-    body["pair_rate_hz"] = _quantity(parse_frequency_hz, rate, "--rate")
-    _place(tools_of(ctx), body, key, watch)
+for _kind in _KINDS:
+    _command(_kind)
 
 
 @app.command("show")
@@ -163,9 +164,9 @@ def _body(
     return body
 
 
-def _quantity(parse: Any, text: str, option: str) -> float:
+def _quantity(parse: Callable[[str], float], text: str, option: str) -> float:
     try:
-        return float(parse(text))
+        return parse(text)
     except Invalid as error:
         raise typer.BadParameter(error.detail, param_hint=option) from error
 
