@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from emulator.datastore.durable import JsonFile
-from emulator.datastore.edit import edit
-from emulator.datastore.errors import RpcError
-from emulator.datastore.schema import Schema
 from emulator.datastore.store import ConfigChanged, ConfirmEvent, Datastores
-from emulator.datastore.tree import Record
-from emulator.datastore.validation import Validator
+from qyang.edit import edit
+from qyang.errors import RpcError
+from qyang.schema import Schema
+from qyang.tree import Record
+from qyang.validation import Validator
 
 Make = Callable[..., Any]
 ONE, OTHER = 1, 2

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from lxml import etree
 
-from emulator.datastore.errors import DataPath, RpcError
 from emulator.netconf.messages import (
     MalformedMessage,
     client_capabilities,
@@ -14,6 +13,7 @@ from emulator.netconf.messages import (
     read_rpc,
     reply,
 )
+from qyang.errors import DataPath, RpcError
 
 BASE = "urn:ietf:params:xml:ns:netconf:base:1.0"
 

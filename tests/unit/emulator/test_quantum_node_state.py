@@ -13,12 +13,7 @@ from yangson.enumerations import ContentType
 from yangson.instance import RootNode
 
 from emulator.datastore.durable import JsonFile
-from emulator.datastore.edit import edit
-from emulator.datastore.errors import RpcError
-from emulator.datastore.schema import Schema
 from emulator.datastore.store import Datastores
-from emulator.datastore.tree import Record, Rows
-from emulator.datastore.validation import Validator
 from emulator.faults import Faults
 from emulator.netconf.capabilities import SelfDescription
 from emulator.netconf.device import Device
@@ -30,6 +25,11 @@ from emulator.world.plant import Plant
 from emulator.world.world import NodeSetup, World
 from qmodel.nodeconfig import Role
 from qmodel.yang import HARDWARE_NS, INTERFACES_NS, QUANTUM_NODE_NS, QUANTUM_TYPES_NS
+from qyang.edit import edit
+from qyang.errors import RpcError
+from qyang.schema import Schema
+from qyang.tree import Record, Rows
+from qyang.validation import Validator
 
 Config = Callable[[str], Any]
 TYPES = f'xmlns:t="{QUANTUM_TYPES_NS}"'

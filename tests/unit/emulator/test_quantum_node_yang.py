@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.datastore.edit import edit
-from emulator.datastore.errors import RpcError
-from emulator.datastore.schema import Schema
-from emulator.datastore.validation import Validator
 from emulator.quantum.inventory import Inventory
 from emulator.world.plant import Plant
 from qmodel.yang import QUANTUM_NODE_NS, decimal_text, module_dirs, module_file
+from qyang.edit import edit
+from qyang.errors import RpcError
+from qyang.schema import Schema
+from qyang.validation import Validator
 
 
 def test_pyang_finds_no_error_and_no_warning() -> None:

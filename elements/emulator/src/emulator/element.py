@@ -9,7 +9,6 @@ import asyncssh
 
 from emulator.datastore.durable import JsonFile, write_durably
 from emulator.datastore.store import ConfigChanged, ConfirmEvent, Datastores
-from emulator.datastore.validation import Validator
 from emulator.faults import Faults
 from emulator.netconf.capabilities import SelfDescription
 from emulator.netconf.device import Device
@@ -20,6 +19,7 @@ from emulator.quantum.setup import setup_of
 from emulator.quantum.state import NodeState, alarm_record
 from emulator.world.world import World, WorldAlarm
 from qmodel.topology import Node
+from qyang.validation import Validator
 
 
 class Element:

@@ -18,8 +18,6 @@ from typing import Any
 
 from emulator.control import ControlDoor
 from emulator.datastore.durable import JsonFile, read_json, write_durably
-from emulator.datastore.schema import Schema
-from emulator.datastore.validation import Validator
 from emulator.element import Element
 from emulator.netconf.capabilities import NETCONF_MODULES, SelfDescription
 from emulator.netconf.server import Access, ServerLimits
@@ -29,6 +27,8 @@ from qmodel.clock import DomainClock
 from qmodel.errors import NotFound
 from qmodel.topology import Topology
 from qmodel.yang import QUANTUM_NODE_MODULES, module_dirs
+from qyang.schema import Schema
+from qyang.validation import Validator
 
 _log = logging.getLogger(__name__)
 _DISK_THREADS = 8

@@ -16,14 +16,14 @@ from datetime import UTC, datetime
 
 from lxml import etree
 
-from emulator.datastore.changes import Change, changes
 from emulator.datastore.durable import JsonFile
-from emulator.datastore.edit import edit, parse_config
-from emulator.datastore.errors import RpcError
-from emulator.datastore.schema import Schema
-from emulator.datastore.tree import Record
-from emulator.datastore.validation import Validator
-from emulator.datastore.xmlout import to_xml
+from qyang.changes import Change, changes
+from qyang.edit import edit, parse_config
+from qyang.errors import RpcError
+from qyang.schema import Schema
+from qyang.tree import Record
+from qyang.validation import Validator
+from qyang.xmlout import to_xml
 
 _log = logging.getLogger(__name__)
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from emulator.datastore.schema import Schema
 from emulator.datastore.store import Datastores
-from emulator.datastore.tree import Record, Rows
 from emulator.netconf.messages import BASE_1_0, BASE_1_1
 from qmodel.yang import YangModule
+from qyang.schema import Schema
+from qyang.tree import Record, Rows
 
 _YANG = "urn:ietf:params:xml:ns:yang:"
 _CAPABILITY = "urn:ietf:params:netconf:capability:"

@@ -8,13 +8,7 @@ from typing import TYPE_CHECKING
 
 from lxml import etree
 
-from emulator.datastore.changes import Change
-from emulator.datastore.errors import DataPath
-from emulator.datastore.filters import select, top_level_names
-from emulator.datastore.schema import Schema
 from emulator.datastore.store import ConfigChanged, ConfirmEvent, Datastores
-from emulator.datastore.tree import Record, Rows, Value, overlay
-from emulator.datastore.xmlout import element_xml, to_xml
 from emulator.faults import Faults
 from emulator.netconf.capabilities import (
     MODULES_STATE,
@@ -25,6 +19,12 @@ from emulator.netconf.capabilities import (
     netconf_state,
 )
 from emulator.netconf.messages import notification
+from qyang.changes import Change
+from qyang.errors import DataPath
+from qyang.filters import select, top_level_names
+from qyang.schema import Schema
+from qyang.tree import Record, Rows, Value, overlay
+from qyang.xmlout import element_xml, to_xml
 
 if TYPE_CHECKING:
     from emulator.netconf.session import NetconfSession

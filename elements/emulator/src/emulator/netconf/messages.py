@@ -12,8 +12,8 @@ from typing import Any
 
 from lxml import etree
 
-from emulator.datastore.edit import BASE_NS
-from emulator.datastore.errors import RpcError, RpcErrors
+from qyang.edit import BASE_NS
+from qyang.errors import RpcError, RpcErrors
 
 NOTIFICATION_NS = "urn:ietf:params:xml:ns:netconf:notification:1.0"
 NMDA_NS = "urn:ietf:params:xml:ns:yang:ietf-netconf-nmda"

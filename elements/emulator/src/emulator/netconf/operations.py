@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from lxml import etree
 
-from emulator.datastore.edit import BASE_NS, edit, edit_continuing, parse_config
-from emulator.datastore.errors import RpcError, RpcErrors
 from emulator.datastore.store import CANDIDATE, DEFAULT_CONFIRM_TIMEOUT_S, RUNNING
-from emulator.datastore.tree import Record, pruned, trimmed
-from emulator.datastore.xmlout import to_xml
 from emulator.netconf.device import Device
 from emulator.netconf.messages import MONITORING_NS, NMDA_NS, NOTIFICATION_NS, OK
+from qyang.edit import BASE_NS, edit, edit_continuing, parse_config
+from qyang.errors import RpcError, RpcErrors
+from qyang.tree import Record, pruned, trimmed
+from qyang.xmlout import to_xml
 
 if TYPE_CHECKING:
     from emulator.netconf.session import NetconfSession

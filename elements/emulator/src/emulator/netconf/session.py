@@ -17,8 +17,6 @@ from datetime import UTC, datetime
 import asyncssh
 from lxml import etree
 
-from emulator.datastore.errors import RpcError, RpcErrors
-from emulator.datastore.tree import Record
 from emulator.faults import Action
 from emulator.netconf.capabilities import date_and_time
 from emulator.netconf.device import Device
@@ -45,6 +43,8 @@ from emulator.netconf.messages import (
     server_hello,
 )
 from emulator.netconf.operations import Operations
+from qyang.errors import RpcError, RpcErrors
+from qyang.tree import Record
 
 _log = logging.getLogger(__name__)
 

@@ -10,10 +10,6 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from emulator.datastore.errors import RpcError
-from emulator.datastore.paths import path_of, step
-from emulator.datastore.schema import Schema
-from emulator.datastore.tree import Record, Rows
 from emulator.quantum.names import (
     CHASSIS,
     HARDWARE,
@@ -26,6 +22,10 @@ from emulator.quantum.names import (
 from emulator.world.plant import Line, Plant
 from qmodel.topology import Bsm, Detector, Memory, Node, Source
 from qmodel.yang import decimal_text
+from qyang.errors import RpcError
+from qyang.paths import path_of, step
+from qyang.schema import Schema
+from qyang.tree import Record, Rows
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from emulator.datastore.tree import Record
 from emulator.quantum.names import HARDWARE, INTERFACES, QUANTUM, QUANTUM_NODE
 from emulator.world.world import NodeSetup
 from qmodel.nodeconfig import Circuit, NodeConfig, Purpose, Role, TimingRole, TimingRoute
+from qyang.tree import Record
 
 _EMPTY = Record()
 

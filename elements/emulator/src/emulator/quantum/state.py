@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from emulator.datastore.tree import Record, Rows
 from emulator.netconf.capabilities import date_and_time
 from emulator.netconf.device import Provider
 from emulator.quantum.inventory import Component, Inventory, decimal
@@ -20,6 +19,7 @@ from emulator.world.drift import (
 from emulator.world.world import NodeSetup, World, WorldAlarm
 from qmodel.nodeconfig import Circuit
 from qmodel.topology import QuantumLink
+from qyang.tree import Record, Rows
 
 _Concerned = Callable[[Circuit], bool]
 _SEVERITY_BITS = {"critical": "critical", "major": "major", "minor": "minor", "warning": "warning"}

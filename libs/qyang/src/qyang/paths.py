@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from lxml import etree
 
-from emulator.datastore.errors import DataPath
-from emulator.datastore.schema import Kind, Node, Schema
-from emulator.datastore.tree import Key, Record
+from qyang.errors import DataPath
+from qyang.schema import Kind, Node, Schema
+from qyang.tree import Key, Record
 
 
 def step(node: Node, key: Key = ()) -> str:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from lxml import etree
 
-from emulator.datastore.filters import select, top_level_names
-from emulator.datastore.schema import Schema
-from emulator.datastore.tree import Record, pruned, trimmed
-from emulator.datastore.xmlout import to_xml
+from qyang.filters import select, top_level_names
+from qyang.schema import Schema
+from qyang.tree import Record, pruned, trimmed
+from qyang.xmlout import to_xml
 
 CONTENT = """
 <tag>x</tag><tag>y</tag>

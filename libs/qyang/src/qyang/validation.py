@@ -16,10 +16,10 @@ from yangson.exceptions import SchemaError, ValidationError, YangTypeError
 from yangson.instance import RootNode
 from yangson.xpathast import Expr, FuncCurrent, FuncDeref, LocationPath, PathExpr, Root, Step
 
-from emulator.datastore.errors import RpcError
-from emulator.datastore.paths import path_of
-from emulator.datastore.schema import Kind, Node, Schema
-from emulator.datastore.tree import Record, Rows, Value
+from qyang.errors import RpcError
+from qyang.paths import path_of
+from qyang.schema import Kind, Node, Schema
+from qyang.tree import Record, Rows, Value
 
 _CONFIG = ContentType.config
 _ALL = ValidationScope.all

@@ -5,8 +5,8 @@ Called for every reply with data; it builds strings, since building elements cos
 
 from __future__ import annotations
 
-from emulator.datastore.schema import Kind, Node
-from emulator.datastore.tree import Record, Value
+from qyang.schema import Kind, Node
+from qyang.tree import Record, Value
 
 
 def to_xml(node: Node, value: Record) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from emulator.datastore.errors import DataPath
-from emulator.datastore.paths import path_of, step
-from emulator.datastore.schema import Kind, Node, Schema
-from emulator.datastore.tree import Record, Rows, key_of
+from qyang.errors import DataPath
+from qyang.paths import path_of, step
+from qyang.schema import Kind, Node, Schema
+from qyang.tree import Record, Rows, key_of
 
 MAX_CHANGES = 200
 """A notification lists no more edits; RFC 6470 allows to leave them out."""

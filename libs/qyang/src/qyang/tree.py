@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from emulator.datastore.schema import Kind, Node
+from qyang.schema import Kind, Node
 
 if TYPE_CHECKING:  # what yangson's classes are, seen from here
     ObjectValue = dict[str, Any]

@@ -1,6 +1,6 @@
-"""The one error of the engine: what RFC 6241 calls an rpc-error and RFC 8040 an error.
+"""The one error of YANG data: what RFC 6241 calls an rpc-error and RFC 8040 an error.
 
-Raised by every part of `emulator.datastore` and by protocol operations; rendered by the protocol in front.
+Raised by every part of `qyang` and by the protocol operations of a server; rendered by the protocol in front.
 """
 
 from __future__ import annotations

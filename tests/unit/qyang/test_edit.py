@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulator.datastore.edit import edit, edit_continuing, parse_config
-from emulator.datastore.errors import RpcError
-from emulator.datastore.schema import Schema
-from emulator.datastore.tree import Record
-from emulator.datastore.xmlout import to_xml
+from qyang.edit import edit, edit_continuing, parse_config
+from qyang.errors import RpcError
+from qyang.schema import Schema
+from qyang.tree import Record
+from qyang.xmlout import to_xml
 
 Top = Callable[[str], Any]
 Tree = Callable[[str], Record]

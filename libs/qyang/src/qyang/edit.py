@@ -12,10 +12,10 @@ from typing import Any
 
 from lxml import etree
 
-from emulator.datastore.errors import RpcError, RpcErrors
-from emulator.datastore.paths import path_of_element
-from emulator.datastore.schema import Kind, Node, Schema
-from emulator.datastore.tree import Key, Record, Rows, Value, key_of, shared
+from qyang.errors import RpcError, RpcErrors
+from qyang.paths import path_of_element
+from qyang.schema import Kind, Node, Schema
+from qyang.tree import Key, Record, Rows, Value, key_of, shared
 
 BASE_NS = "urn:ietf:params:xml:ns:netconf:base:1.0"
 YANG_NS = "urn:ietf:params:xml:ns:yang:1"

@@ -12,12 +12,12 @@ from yangson.enumerations import ContentType
 from yangson.exceptions import ValidationError
 from yangson.instance import RootNode
 
-from emulator.datastore.edit import edit
-from emulator.datastore.errors import RpcError
-from emulator.datastore.schema import Schema
-from emulator.datastore.tree import Record
-from emulator.datastore.validation import EVERYTHING, Validator, outside_references
 from qmodel.yang import HARDWARE_NS, INTERFACES_NS, QUANTUM_NODE_NS, QUANTUM_TYPES_NS
+from qyang.edit import edit
+from qyang.errors import RpcError
+from qyang.schema import Schema
+from qyang.tree import Record
+from qyang.validation import EVERYTHING, Validator, outside_references
 
 Top = Callable[[str], Any]
 Tree = Callable[[str], Record]

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from lxml import etree
 
-from emulator.datastore.schema import Kind, Node
-from emulator.datastore.tree import Record, Rows, Value, key_of
+from qyang.schema import Kind, Node
+from qyang.tree import Record, Rows, Value, key_of
 
 
 def top_level_names(root: Node, filter_element: etree._Element) -> set[str]:

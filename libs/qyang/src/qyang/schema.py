@@ -24,8 +24,8 @@ from yangson.schemanode import (
     RpcActionNode,
 )
 
-from emulator.datastore.values import Lexical, Namespaces, lexical_of
 from qmodel.yang import YangModule, yang_library
+from qyang.values import Lexical, Namespaces, lexical_of
 
 
 class Kind(Enum):
