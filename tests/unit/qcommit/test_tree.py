@@ -181,6 +181,29 @@ async def test_a_device_lost_after_the_decision_is_unknown_and_later_carried_for
     assert {d.running for d in devices.values()} == {"target"}
 
 
+async def test_who_waited_while_a_save_failed_goes_on_from_the_row_and_not_from_memory() -> None:
+    devices = {n: Device() for n in "abcd"}
+    root = tree(devices)
+    decided = asyncio.Event()
+
+    async def saved_but_not_heard(change: Change) -> None:
+        root.rows.rows[change.change_id] = change
+        if change.phase is Phase.CONFIRMING and not decided.is_set():
+            decided.set()
+            await asyncio.sleep(0.05)
+            raise RuntimeError("the answer to the commit was lost")
+
+    root.rows.save = saved_but_not_heard  # type: ignore[method-assign]
+    first = asyncio.create_task(root.told(Verb.VALIDATE))
+    await decided.wait()
+    called_off = asyncio.create_task(root.told(Verb.ABORT))
+    with pytest.raises(RuntimeError):
+        await first
+    await called_off
+    assert root.change.phase is Phase.COMMITTED
+    assert {d.running for d in devices.values()} == {"target"}
+
+
 faults = st.dictionaries(
     st.sampled_from("abcd"),
     st.dictionaries(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from qcommit.machine import Change, Input, Resumed, Tick, Told
 from qcommit.runner import Runner
-from qmodel.contracts.commit import Verb, Vote
+from qmodel.contracts.commit import Outcome, Verb, Vote
 
 _log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 class _Live:
     change: Change
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    interrupts: asyncio.Queue[Input] = field(default_factory=asyncio.Queue)
+    called_off: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Desk:
@@ -76,7 +76,7 @@ class Desk:
                 self._live.pop(change_id, None)
                 continue
             try:
-                await self._shielded(self._locked(live, Tick()))
+                await self._shielded(self._perform(change_id, lambda _: Tick()))
             except Exception:
                 _log.exception("change %s: will be taken up again from its row", change_id)
 
@@ -88,20 +88,23 @@ class Desk:
 
     async def _told(self, change_id: str, verb: Verb) -> tuple[Change | None, Vote | None]:
         live = await self._find(change_id)
-        if live is None:
-            return None, None
-        if verb is Verb.ABORT and live.lock.locked():
-            live.interrupts.put_nowait(Told(verb))
-        return await self._locked(live, Told(verb))
+        if live is not None and verb is Verb.ABORT and live.lock.locked():
+            live.called_off.set()
+        return await self._perform(change_id, lambda _: Told(verb))
 
     async def _resume(self, change_id: str) -> tuple[Change | None, Vote | None]:
-        live = await self._find(change_id)
-        if live is None:
-            return None, None
-        if live.change.phase.final and live.change.unknown:
-            verb = Verb.CONFIRM if live.change.outcome == "commit" else Verb.ABORT
-            return await self._locked(live, Told(verb))
-        return await self._locked(live, Tick())
+        return await self._perform(change_id, _once_more)
+
+    async def _perform(
+        self, change_id: str, happens: Callable[[Change], Input]
+    ) -> tuple[Change | None, Vote | None]:
+        """Work on the change in turn. Whoever waited meanwhile may hold what was forgotten: it looks anew, or
+        two would work on one change, one of them from a state that the row has left behind."""
+        while (live := await self._find(change_id)) is not None:
+            async with live.lock:
+                if self._live.get(change_id) is live:
+                    return await self._work(live, happens(live.change))
+        return None, None
 
     async def _find(self, change_id: str) -> _Live | None:
         async with self._loading:
@@ -113,18 +116,19 @@ class Desk:
                 return None
             live = self._live.setdefault(change_id, _Live(change))
         if not change.phase.final:
-            await self._locked(live, Resumed(self._epoch()))
+            async with live.lock:
+                await self._work(live, Resumed(self._epoch()))
         return live
 
-    async def _locked(self, live: _Live, happened: Input) -> tuple[Change | None, Vote | None]:
-        async with live.lock:
-            try:
-                live.change, vote = await self._runner.perform(live.change, happened, live.interrupts)
-            except BaseException:
-                # What is in memory may be ahead of the row: only the row counts from here on.
-                self._live.pop(live.change.change_id, None)
-                raise
-            return live.change, vote
+    async def _work(self, live: _Live, happened: Input) -> tuple[Change, Vote | None]:
+        """The caller holds the lock."""
+        try:
+            live.change, vote = await self._runner.perform(live.change, happened, live.called_off)
+        except BaseException:
+            # What is in memory may be ahead of the row: only the row counts from here on.
+            self._live.pop(live.change.change_id, None)
+            raise
+        return live.change, vote
 
     async def _shielded(
         self, work: Awaitable[tuple[Change | None, Vote | None]]
@@ -133,3 +137,10 @@ class Desk:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return await asyncio.shield(task)
+
+
+def _once_more(change: Change) -> Input:
+    """What a change taken up again is told: its verb again for the unknown members of an ended one."""
+    if change.phase.final and change.unknown:
+        return Told(Verb.CONFIRM if change.outcome is Outcome.COMMIT else Verb.ABORT)
+    return Tick()

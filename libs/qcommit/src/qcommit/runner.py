@@ -23,6 +23,7 @@ from qcommit.machine import (
     Save,
     Send,
     Tick,
+    Told,
     step,
 )
 from qmodel.contracts.commit import Outcome, Verb, Vote
@@ -63,36 +64,34 @@ class Runner:
         self.limits = limits
 
     async def perform(
-        self, change: Change, happened: Input, interrupts: asyncio.Queue[Input] | None = None
+        self, change: Change, happened: Input, called_off: asyncio.Event | None = None
     ) -> tuple[Change, Vote | None]:
         """Work on the change until the verb under way is answered, or nothing is left to wait for.
 
         Returns the change as it now stands and the answer (None: nothing to answer yet, try again later).
-        At the root one call runs from plan to end. What comes in by `interrupts` meanwhile (the parent calls
-        it off) is taken at once. An error of the log stops the work where it is; the durable row says how it
-        goes on.
+        At the root one call runs from plan to end. Once `called_off` is set, the parent's ABORT is taken at
+        once. An error of the log stops the work where it is; the durable row says how it goes on.
         """
         flight = _Flight()
-        interruption = asyncio.create_task((interrupts or asyncio.Queue()).get())
+        waiting = {asyncio.create_task(_called_off(called_off or asyncio.Event()))}
         try:
             change = await self._advance(change, happened, flight)
             while flight.answer is None and flight.tasks:
                 patience_s = max(0.0, change.deadline_s - self._now_s())
                 done, _ = await asyncio.wait(
-                    {*flight.tasks, interruption}, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED
+                    {*flight.tasks, *waiting}, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED
                 )
                 flight.tasks -= done
+                waiting -= done
                 for task in done:
                     change = await self._advance(change, task.result(), flight)
-                if interruption in done and interrupts is not None:
-                    interruption = asyncio.create_task(interrupts.get())
                 if not done:
                     change = await self._advance(change, Tick(), flight)
             return change, flight.answer
         finally:
-            for task in (*flight.tasks, interruption):
+            for task in (*flight.tasks, *waiting):
                 task.cancel()
-            await asyncio.gather(*flight.tasks, interruption, return_exceptions=True)
+            await asyncio.gather(*flight.tasks, *waiting, return_exceptions=True)
 
     async def _advance(self, change: Change, happened: Input, flight: _Flight) -> Change:
         change, effects = step(change, happened, self._now_s(), self.limits)
@@ -119,3 +118,8 @@ class Runner:
 
     async def _ask(self, change: Change) -> Input:
         return Learned(await self._members.ask_parent(change))
+
+
+async def _called_off(event: asyncio.Event) -> Input:
+    await event.wait()
+    return Told(Verb.ABORT)
