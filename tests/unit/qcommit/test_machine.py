@@ -22,8 +22,8 @@ from qcommit.machine import (
     Send,
     Tick,
     Told,
-    step,
 )
+from qcommit.transitions import step
 from qmodel.contracts.commit import Outcome, Verb, Vote
 
 LIMITS = Limits()
