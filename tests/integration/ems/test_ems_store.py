@@ -31,6 +31,7 @@ from qmodel.contracts.ems import CircuitReadiness, PerceivedSeverity
 from qmodel.errors import Conflict, NotFound
 from qmodel.nodeconfig import Circuit, NodeConfig, Role
 
+PORTS = {"a": 830, "b": 1830}
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LOGIN = Login("admin", private_key="-----BEGIN PRECIOUS KEY-----")
 TARGET = NodeConfig(
@@ -62,7 +63,7 @@ async def db(urls: RoleUrls) -> AsyncIterator[Database]:
 async def store(db: Database) -> EmsStore:
     made = EmsStore(db, FernetVault(Fernet.generate_key()), lambda: NOW)
     for name in ("a", "b"):
-        await made.add_device(device(name), LOGIN)
+        await made.add_device(device(name, port=PORTS[name]), LOGIN)
     return made
 
 
@@ -107,6 +108,16 @@ async def test_a_name_belongs_to_one_address(store: EmsStore) -> None:
         await store.add_device(device("a", port=831), LOGIN)
     with pytest.raises(NotFound):
         await store.device("nobody")
+
+
+async def test_a_device_has_one_name_however_many_are_tried_at_once(store: EmsStore) -> None:
+    with pytest.raises(Conflict, match="already the device a"):
+        await store.add_device(device("alias"), LOGIN)
+    names = ("c", "d", "e")
+    tried = [store.add_device(device(name, port=2830), LOGIN) for name in names]
+    ended = await asyncio.gather(*tried, return_exceptions=True)
+    assert sum(isinstance(outcome, Conflict) for outcome in ended) == 2
+    assert len(await store.device_names()) == 3
 
 
 async def test_elements_have_one_change_and_a_refused_one_leaves_nothing(

@@ -223,7 +223,7 @@ class DeviceStore(Protocol):
     """Devices and how they are doing."""
 
     async def add_device(self, device: ManagedDevice, login: Login) -> ManagedDevice:
-        """Raises Conflict when the name is taken by a device at another address."""
+        """Raises Conflict when the name is another address's, or the address another name's."""
         ...
 
     async def device(self, name: str) -> ManagedDevice:

@@ -3,6 +3,12 @@ INSERT INTO device (name, host, port, host_key, login_user, login, state, profil
 VALUES (%(name)s, %(host)s, %(port)s, %(host_key)s, %(user)s, %(login)s, %(state)s, %(profile)s, %(traits)s)
 ON CONFLICT (name) DO NOTHING
 
+-- lock_devices: nobody else adds one until the end of the transaction
+LOCK TABLE device IN SHARE ROW EXCLUSIVE MODE
+
+-- device_at: who listens at an address
+SELECT name FROM device WHERE (host, port) = (%(host)s, %(port)s) AND name <> %(name)s ORDER BY name LIMIT 1
+
 -- update_device: a new address, login or profile of a known device
 UPDATE device SET host = %(host)s, port = %(port)s, host_key = %(host_key)s, login_user = %(user)s,
     login = %(login)s, state = %(state)s, profile = %(profile)s, traits = %(traits)s, problem = NULL,

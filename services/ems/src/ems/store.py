@@ -48,9 +48,17 @@ class EmsStore:
     # Devices.
 
     async def add_device(self, device: ManagedDevice, login: Login) -> ManagedDevice:
-        """Raises Conflict when the name is taken by a device at another address."""
+        """Raises Conflict when the name is another address's, or the address another name's."""
         row = {**_device_row(device), "user": login.user, "login": self._vault.seal(login)}
         async with self._db.transaction() as conn:
+            await conn.execute(self._sql.lock_devices)
+            twin = await (await conn.execute(self._sql.device_at, row)).fetchone()
+            if twin is not None:  # two names would be two writers on one device
+                raise Conflict(
+                    f"{device.address.host}:{device.address.port} is already the device {twin['name']}",
+                    where="/host",
+                    device=twin["name"],
+                )
             added = await conn.execute(self._sql.add_device, row)
             known = await self._device(conn, device.name)
             if added.rowcount == 0:

@@ -48,8 +48,8 @@ class Devices:
     async def add(self, new: NewDevice) -> ManagedDevice:
         """Log in, learn, store; again with the same address, learn it anew.
 
-        Raises Invalid, Conflict (name taken), DeviceError or Unavailable (it cannot be talked to); then
-        nothing is stored."""
+        Raises Invalid, Conflict (name or address taken), DeviceError or Unavailable (it cannot be talked
+        to); then nothing is stored."""
         host_key = new.host_key
         if host_key is None:
             if not new.trust_on_first_use:
