@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
 
-import psycopg
 import pytest
 from cryptography.fernet import Fernet
-from psycopg import sql
 
-from bellweave_local.servers import PostgresServer
 from ems.adapters.vault import FernetVault
 from ems.domain.device import DeviceAddress, Login, Profile, Traits
 from ems.domain.managed import ManagedDevice, ManagedState
@@ -25,7 +21,7 @@ from ems.domain.snapshot import Snapshot
 from ems.store import EmsStore
 from qcommit.machine import Change, Level, Member, Phase
 from qkit.database import Database
-from qkit.migrations import ROLES, RoleUrls, migrate, prepare_database
+from qkit.migrations import RoleUrls, migrate
 from qmodel.contracts.commit import Vote
 from qmodel.contracts.ems import CircuitReadiness, PerceivedSeverity
 from qmodel.errors import Conflict, NotFound
@@ -38,17 +34,6 @@ TARGET = NodeConfig(
     circuits=(Circuit(link_id="lnk_1", role=Role.ENDPOINT, ports=("q1",), detector="d", pair_rate_hz=1.0),)
 )
 ALARM = ActiveAlarm("port/q1", "loss-of-signal", PerceivedSeverity.CRITICAL, "dark", NOW)
-
-
-@pytest.fixture
-def urls(postgres_server: PostgresServer) -> Iterator[RoleUrls]:
-    name = f"ems_{secrets.token_hex(5)}"
-    passwords = {role: secrets.token_hex(8) for role in ROLES}
-    yield asyncio.run(prepare_database(postgres_server.url(), name, passwords))
-    with psycopg.connect(postgres_server.url(), autocommit=True) as admin:
-        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
-        for role in ROLES:
-            admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(f"{name}_{role}")))
 
 
 @pytest.fixture

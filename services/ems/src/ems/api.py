@@ -13,12 +13,17 @@ from ems.domain.device import Login
 from ems.domain.managed import ManagedDevice
 from ems.usecases.device import Devices, NewDevice
 from qkit.auth import Principal, require
-from qkit.http import Page, PageParams, etag_of, page_params
+from qkit.database import Database
+from qkit.http import Idempotency, Page, PageParams, etag_of, idempotency, page_params
 from qmodel.errors import Invalid, NotFound
 from qmodel.ids import Name
 
 Operator = Annotated[Principal, Depends(require("operator"))]
 Paging = Annotated[PageParams, Depends(page_params)]
+Once = Annotated[Idempotency, Depends(idempotency)]
+
+_ADD_LIMIT_S = 30.0
+"""Real time for host key, login and learning together: as long as an HTTP request may take."""
 
 
 class Readings(Protocol):
@@ -102,17 +107,20 @@ class SampleOut(BaseModel):
     values: dict[str, float]
 
 
-def router(devices: Devices, readings: Readings, changed: Callable[[], None]) -> APIRouter:
-    """All routes; every one needs the role operator. `changed` is called after a device came or went."""
+def router(devices: Devices, readings: Readings, answers: Database, changed: Callable[[], None]) -> APIRouter:
+    """All routes; every one needs the role operator. `answers` keeps the answers of idempotent requests, in
+    the api role; `changed` is called after a device came or went."""
     routes = APIRouter()
-    _device_routes(routes, devices, changed)
+    _device_routes(routes, devices, answers, changed)
     _reading_routes(routes, devices, readings)
     return routes
 
 
-def _device_routes(routes: APIRouter, devices: Devices, changed: Callable[[], None]) -> None:
-    @routes.post("/devices", status_code=201)
-    async def add(body: DeviceIn, response: Response, _: Operator) -> DeviceOut:
+def _device_routes(
+    routes: APIRouter, devices: Devices, answers: Database, changed: Callable[[], None]
+) -> None:
+    @routes.post("/devices", status_code=201, response_model=DeviceOut)
+    async def add(body: DeviceIn, _: Operator, once: Once) -> Response:
         """Log in at a NETCONF device, learn what it is, and manage it from now on."""
         if (body.private_key is None) == (body.password is None):
             raise Invalid("give either a private key or a password", where="/private_key")
@@ -122,9 +130,17 @@ def _device_routes(routes: APIRouter, devices: Devices, changed: Callable[[], No
             body.password.get_secret_value() if body.password else None,
         )
         new = NewDevice(body.name, body.host, body.port, login, body.host_key, body.trust_on_first_use)
-        device = await devices.add(new)
-        changed()
-        return _tagged(device, response)
+        tag: dict[str, str] = {}
+
+        async def make() -> DeviceOut:
+            device = await devices.add(new)
+            changed()
+            tag["ETag"] = etag_of(device.version)
+            return _device(device)
+
+        # The device is stored before its answer is kept: should that fail, adding it again is harmless.
+        async with answers.transaction(limit_s=_ADD_LIMIT_S) as conn:
+            return await once.answer(conn, make, headers=lambda _: tag)
 
     @routes.get("/devices")
     async def many(page: Paging, _: Operator) -> Page[DeviceOut]:

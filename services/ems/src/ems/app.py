@@ -53,7 +53,7 @@ async def build(kit: Kit[EmsSettings]) -> Service:
 
     return Service(
         "Bellweave EMS",
-        routers=[router(Devices(store, adapter, fleet), store, roster.notify)],
+        routers=[router(Devices(store, adapter, fleet), store, kit.db_api, roster.notify)],
         background=[lambda: worker.tend(commit), lambda: worker.resume(commit), roster.run],
         on_stop=[commit.desk.close, fleet.close],
     )
