@@ -8,7 +8,6 @@ it, never from what it answered.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -203,11 +202,11 @@ class DeviceCommit:
     # Members of the runner.
 
     async def tell(self, change: Change, member: str, verb: Verb) -> Heard:
-        started_s = time.monotonic()
+        started_s = self._now_s()
         plan = self._plans[change.change_id]
         async with self._locks[member]:
             heard = await self._drive(change, plan, member, verb)
-        plan.elapsed_s[member] = time.monotonic() - started_s
+        plan.elapsed_s[member] = self._now_s() - started_s
         if verb is not Verb.VALIDATE:
             self._moved(member, False)
         return heard

@@ -6,7 +6,6 @@ the log and the members of its runner. What a commit does to links and capacity 
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -78,6 +77,7 @@ class Commits:
         self._peers = peers
         self._networks = networks
         self._settler = settler
+        self._now_s = now_s
         self._epoch = epoch
         self._carry_s = carry_s
         self._confirm_timeout_s = confirm_timeout_s
@@ -259,7 +259,7 @@ class Commits:
 
     async def tell(self, change: Change, member: str, verb: Verb) -> Heard:
         memory = self._memory(change.change_id)
-        begun = memory.begun.setdefault((member, verb), time.monotonic())
+        begun = memory.begun.setdefault((member, verb), self._now_s())
         try:
             targets = await self._targets(change.change_id, member) if verb is Verb.VALIDATE else {}
             reply = await self._peers.tell_ems(member, change, verb, targets)
@@ -268,7 +268,7 @@ class Commits:
                 return Heard(member, verb, Vote.REFUSED, detail=error.detail, where=error.where)
             return Heard(member, verb, None, detail=error.detail, where=error.where)
         memory.replies[member] = reply
-        memory.elapsed_s[member] = time.monotonic() - begun
+        memory.elapsed_s[member] = self._now_s() - begun
         where = f"{member}/{reply.where}" if reply.where else None
         return Heard(member, verb, reply.vote, reply.expires_at_s, reply.detail, where)
 
