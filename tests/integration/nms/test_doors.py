@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
@@ -133,6 +135,16 @@ async def test_elements_and_alarms_are_shown(door: httpx.AsyncClient, rig: Any, 
     assert of_link["root_cause"]
     assert (await door.get("/alarms", params={"state": "some"})).status_code == 422
     assert (await door.get("/alarms", params={"cursor": "bm9uc2Vuc2U"})).status_code == 422
+
+
+@pytest.mark.parametrize("path", ["/links", "/alarms", "/changes", "/revisions", "/elements", "/utilization"])
+async def test_a_forged_cursor_is_a_problem_and_no_failure(door: httpx.AsyncClient, path: str) -> None:
+    far = {"t": "0001-01-01T00:00:00+23:59"}
+    for key in ([], [None], [1.5], [{"t": 1}, "a"], [2**70], ["a", "b"], ["a", "b", "c"], [far, "\0"]):
+        cursor = base64.urlsafe_b64encode(json.dumps(key).encode()).decode().rstrip("=")
+        answer = await door.get(path, params={"cursor": cursor})
+        assert answer.status_code in (400, 422), key
+        assert answer.headers["content-type"] == "application/problem+json"
 
 
 async def test_watchers_get_every_event_after_the_one_they_know(rig: Any, make_link: Any) -> None:
