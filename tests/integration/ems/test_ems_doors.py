@@ -110,7 +110,9 @@ async def test_an_address_that_has_a_name_is_refused_with_that_name(door: httpx.
 
 
 @pytest.mark.parametrize("path", ["/devices", "/alarms", "/usage"])
-@pytest.mark.parametrize("key", [[], [None], ["\0"], [2**70], ["a", "b"], ["\0", "b", "c"], {"t": 1}])
+@pytest.mark.parametrize(
+    "key", [[], [None], ["\0"], [2**70], ["a", "b"], ["\0", "b", "c"], ["\ud800"], {"t": 1}]
+)
 async def test_a_forged_cursor_is_a_problem_and_no_failure(
     door: httpx.AsyncClient, path: str, key: Any
 ) -> None:

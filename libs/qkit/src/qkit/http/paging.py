@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -77,6 +78,10 @@ def _encoded(part: Any) -> Any:
     return {"t": part.isoformat()} if isinstance(part, datetime) else part
 
 
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+"""JSON can write what UTF-8 and the database cannot."""
+
+
 def _decoded(part: Any) -> Any:
     """A part of a key; None, which is of no kind, for what cannot be one."""
     if isinstance(part, dict):
@@ -86,5 +91,5 @@ def _decoded(part: Any) -> Any:
             return None
         return at if at.tzinfo is not None else None
     if isinstance(part, str):
-        return part
+        return part if part.isascii() or not _LONE_SURROGATE.search(part) else None
     return part if type(part) is int and abs(part) < 2**63 else None

@@ -7,6 +7,7 @@ traits that a session finds out are stored at once.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -71,7 +72,7 @@ class Fleet:
             case Action.PROVISION:
                 return await session.provision(
                     order.persist_id,
-                    round(order.confirm_timeout_s),
+                    math.ceil(order.confirm_timeout_s),
                     before=before or Snapshot(),
                     target=target,
                 )
