@@ -10,7 +10,7 @@ import pytest
 
 from bellweave_local.seed import seed
 from bellweave_local.state import ClockStatus, ElementStatus, IssuerStatus, Status, UserStatus, now
-from qmodel.errors import Internal
+from qmodel.errors import Internal, Unavailable
 
 TOPOLOGY = """
 bellweave_topology: 1
@@ -105,3 +105,28 @@ def test_an_issuer_elsewhere_without_tokens_leaves_the_stack_alone(status: Statu
     lines = list(seed(status.model_copy(update={"issuer": None}), services))
     assert services.requests == []
     assert lines == ["not seeded: the issuer is elsewhere and no tokens are given"]
+
+
+def test_what_an_operator_has_changed_stays_as_it_is(status: Status) -> None:
+    class Changed(Recorder):
+        def respond(self, request: httpx.Request) -> httpx.Response:
+            answer = super().respond(request)
+            if request.method == "PUT":
+                return httpx.Response(412 if request.headers.get("If-Match") == '"0"' else 200)
+            return answer if request.url.host == "issuer" else httpx.Response(409)
+
+    services = Changed(httpx.Response(409))
+    assert list(seed(status, services))
+    assert services.requests[1].headers["If-Match"] == '"0"'
+    assert len(services.requests) == 7
+
+
+def test_a_service_that_does_not_answer_is_named(status: Status) -> None:
+    class Silent(Recorder):
+        def respond(self, request: httpx.Request) -> httpx.Response:
+            if request.url.host == "nms.north":
+                raise httpx.ConnectError("refused", request=request)
+            return super().respond(request)
+
+    with pytest.raises(Unavailable, match="/api/v1/topology: no answer"):
+        list(seed(status, Silent(httpx.Response(201))))

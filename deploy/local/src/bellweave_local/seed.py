@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 
 from bellweave_local.state import ElementStatus, Status
-from qmodel.errors import Internal, Unauthenticated
+from qmodel.errors import Internal, Unauthenticated, Unavailable
 from qmodel.topology_file import load_topology
 
 REQUEST_LIMIT_S = 60.0
@@ -45,12 +45,21 @@ class Door:
     token: str
 
     def send(self, method: str, path: str, *, ok: tuple[int, ...] = (), **body: Any) -> httpx.Response:
-        """Raises Internal with the problem document for an answer that is neither a success nor in `ok`."""
+        """Raises Internal with the problem document for an answer that is neither a success nor in `ok`,
+        Unavailable without an answer."""
         headers = {"Authorization": f"Bearer {self.token}", **body.pop("headers", {})}
-        answer = self.client.request(method, f"{self.base}{path}", headers=headers, **body)
+        answer = ask(self.client, method, f"{self.base}{path}", headers=headers, **body)
         if not answer.is_success and answer.status_code not in ok:
             raise Internal(f"{method} {self.base}{path}: {answer.status_code} {answer.text[:2000]}")
         return answer
+
+
+def ask(client: httpx.Client, method: str, url: str, **body: Any) -> httpx.Response:
+    """Raises Unavailable without an answer."""
+    try:
+        return client.request(method, url, **body)
+    except httpx.TransportError as error:
+        raise Unavailable(f"{method} {url}: no answer") from error
 
 
 def seed(status: Status, transport: httpx.BaseTransport | None = None) -> Iterator[str]:
@@ -80,7 +89,7 @@ def token(client: httpx.Client, status: Status, user: str, variable: str) -> str
         "username": account.name,
         "password": account.password,
     }
-    answer = client.post(status.issuer.token_endpoint, data=form)
+    answer = ask(client, "POST", status.issuer.token_endpoint, data=form)
     if answer.status_code != httpx.codes.OK:
         raise Unauthenticated(f"the local issuer refused {user}: {answer.text[:500]}")
     return str(answer.json()["access_token"])
@@ -111,19 +120,23 @@ def seed_devices(doors: Mapping[str, Door], status: Status) -> Iterator[str]:
 
 
 def seed_topologies(doors: Mapping[str, Door], status: Status) -> Iterator[str]:
-    """Each declared network to its operator's NMS, which is named after the operator."""
+    """Each declared network to its operator's NMS, which is named after the operator and has none yet."""
     for path in map(Path, status.topologies):
         topology = load_topology(path)
         door = doors.get(f"nms.{topology.operator}")
         if door is not None:
-            yaml_type = {"Content-Type": "application/yaml"}
-            door.send("PUT", "/topology", content=path.read_bytes(), headers=yaml_type)
+            headers = {"Content-Type": "application/yaml", "If-Match": '"0"'}  # 0: before the first one
+            there = (httpx.codes.PRECONDITION_FAILED,)
+            door.send("PUT", "/topology", content=path.read_bytes(), headers=headers, ok=there)
             yield f"nms.{topology.operator}: {len(topology.nodes)} nodes, {len(topology.quantum_links)} links"
 
 
 def seed_customers(door: Door) -> Iterator[str]:
-    door.send("POST", "/plans", json=PLAN)
+    """What is there in other words stays as it is."""
+    there = (httpx.codes.CONFLICT,)
+    door.send("POST", "/plans", json=PLAN, ok=there)
     for tenant, name in CUSTOMERS.items():
-        door.send("POST", "/customers", json={"tenant": tenant, "name": name})
-        door.send("POST", "/contracts", json={"tenant": tenant, "plan": PLAN["name"], "quota": QUOTA})
+        door.send("POST", "/customers", json={"tenant": tenant, "name": name}, ok=there)
+        contract = {"tenant": tenant, "plan": PLAN["name"], "quota": QUOTA}
+        door.send("POST", "/contracts", json=contract, ok=there)
     yield f"bms: customers {', '.join(CUSTOMERS)} on plan {PLAN['name']}"
