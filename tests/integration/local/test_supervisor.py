@@ -122,6 +122,7 @@ def test_up_shows_every_part_and_down_leaves_no_process(stack: LocalStack) -> No
     assert down.returncode == 0, down.stderr
     assert stack.living() == []
     assert stack.status()["phase"] == "stopped"
+    assert "stopping on SIGTERM" in stack.run("logs", "supervisor").stdout
 
 
 def test_a_killed_process_comes_back_at_its_address(stack: LocalStack) -> None:
@@ -245,6 +246,16 @@ def test_servers_elsewhere_are_used_instead_of_embedded_ones(
         assert "tests:tests" not in processes[name]["address"]
     assert processes["sms.main"]["state"] == "ready"
     assert not [line for line in stack.living() if "nats-server" in line or "redis" in line]
+
+
+def test_a_server_elsewhere_that_does_not_answer_is_named_and_has_no_log_here(stack: LocalStack) -> None:
+    up = stack.up(BELLWEAVE_DATABASE_ADMIN_URL="postgresql://root:hush@127.0.0.1:9/postgres")
+    assert up.returncode == 1
+    assert "postgres:" in up.stderr
+    assert "Traceback" not in up.stderr
+    logs = stack.run("logs", "postgres")
+    assert logs.returncode == 1
+    assert "postgres runs elsewhere; its log is not here" in logs.stderr
 
 
 def test_files_with_secrets_are_for_their_owner_only(stack: LocalStack) -> None:

@@ -36,7 +36,12 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_show_locals=False, hel
 StateOption = Annotated[
     Path | None, typer.Option("--state", help="State directory; BELLWEAVE_STATE or .bellweave without it.")
 ]
-DeploymentOption = Annotated[Path, typer.Option("--deployment", help="What the stack consists of.")]
+DeploymentOption = Annotated[
+    Path,
+    typer.Option(
+        "--deployment", help="What the stack consists of.", show_default="deploy/local/deployment.yaml"
+    ),
+]
 
 
 @app.command()
@@ -79,7 +84,8 @@ def down(state_option: StateOption = None) -> None:
     os.kill(pid, signal.SIGTERM)
     if not wait_for(lambda: not state.is_running, DOWN_LIMIT_S):
         os.kill(pid, signal.SIGKILL)  # the kernel then ends its children
-        wait_for(lambda: not state.is_running, DOWN_LIMIT_S)
+        if not wait_for(lambda: not state.is_running, DOWN_LIMIT_S):
+            raise TimedOut("the stack does not end", where=str(pid))
     typer.echo("stopped")
 
 
@@ -135,8 +141,10 @@ def logs(
 ) -> None:
     """Print the end of one process's log (`supervisor` for the supervisor's own)."""
     state = StateDir.chosen(state_option)
-    path = state.log(name) if name == "supervisor" else Path(known_process(state, name).log or "")
-    typer.echo(tail(path, lines))
+    log = str(state.log(name)) if name == "supervisor" else known_process(state, name).log
+    if log is None:
+        raise Conflict(f"{name} runs elsewhere; its log is not here", where=name)
+    typer.echo(tail(Path(log), lines))
 
 
 @app.command(name="seed")
@@ -204,8 +212,13 @@ def follow(state: StateDir, supervisor: subprocess.Popen[bytes] | None, console:
 
 def describe_failures(found: Status) -> str:
     failed = [process for process in found.processes if process.state == "failed"]
-    parts = [f"{process.name}: {process.problem}\n{tail(Path(process.log or ''))}" for process in failed]
+    parts = [f"{process.name}: {process.problem}" + _end_of_log(process) for process in failed]
     return "\n".join(("the stack is up but not ready, and keeps trying; make down stops it", *parts))
+
+
+def _end_of_log(process: ProcessStatus) -> str:
+    """Nothing for a server elsewhere."""
+    return f"\n{tail(Path(process.log))}" if process.log else ""
 
 
 def known_status(state: StateDir) -> Status:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -84,7 +85,7 @@ class Child:
             self._process.send_signal(self.command.stop_signal)
 
     def kill(self) -> None:
-        """End it and whatever is left of its process group at once."""
+        """End it, with its process group, if it still runs."""
         if self.exit_code() is None:
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
@@ -134,9 +135,16 @@ def open_private(path: Path) -> BinaryIO:
 
 
 def rotate(log: Path) -> None:
-    """Keep one older log, so that a process which restarts for ever cannot fill the disk."""
-    if log.exists() and log.stat().st_size > LOG_LIMIT_BYTES:
-        log.replace(log.with_suffix(".1.log"))
+    """Keep one older log when this one is large, so that no process can fill the disk.
+
+    The one that writes keeps its file: that is copied and emptied, and what it writes in between is lost."""
+    if not log.exists() or log.stat().st_size <= LOG_LIMIT_BYTES:
+        return
+    older = log.with_suffix(".1.log")
+    older.unlink(missing_ok=True)
+    with log.open("rb") as full, open_private(older) as kept:
+        shutil.copyfileobj(full, kept)
+    os.truncate(log, 0)
 
 
 def tail(log: Path, lines: int = 20) -> str:

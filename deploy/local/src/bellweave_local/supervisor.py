@@ -16,12 +16,13 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from bellweave_local.deployment import load_deployment
 from bellweave_local.parts import Elsewhere, Part, ServerPart
-from bellweave_local.process import Child, StartFailed, tail
+from bellweave_local.process import Child, StartFailed, rotate, tail
 from bellweave_local.stack import Stack, build_stack
 from bellweave_local.state import Phase, ProcessState, ProcessStatus, StateDir, Status, now
 from qmodel.errors import BellweaveError, Conflict
@@ -31,6 +32,7 @@ FIRST_DELAY_S, LONGEST_DELAY_S = 0.25, 10.0
 STEADY_AFTER_S = 30.0  # a part that ran so long may be restarted at once again
 FAILED_AFTER = 5  # so many ends in a row before it was ready: something must be done about it
 STOP_LIMIT_S = 10.0
+ROTATE_EVERY_S = 60.0
 EXPECTED = (OSError, RuntimeError, ValueError, StartFailed, BellweaveError)
 """What a part may raise while it is prepared or settled; it is tried again later."""
 
@@ -52,16 +54,28 @@ class Supervisor:
         """Return when everything has ended."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            loop.add_signal_handler(number, self._stopping.set)
+            loop.add_signal_handler(number, self._stop, number)
         self._tell()
         stopped = asyncio.create_task(self._stopping.wait())
         keepers = [asyncio.create_task(self._keep_any(part)) for part in self._stack.parts]
+        keepers.append(asyncio.create_task(self._keep_logs_small()))
         try:
             done, _ = await asyncio.wait((stopped, *keepers), return_when=asyncio.FIRST_COMPLETED)
         finally:
             await self._stop_all(keepers)
         for task in done:
             task.result()  # a keeper never ends by itself: if it did, this raises why
+
+    def _stop(self, number: signal.Signals) -> None:
+        self._stopping.set()
+        print(f"{now().isoformat()} stopping on {number.name}", flush=True)
+
+    async def _keep_logs_small(self) -> None:
+        while True:
+            await asyncio.sleep(ROTATE_EVERY_S)
+            for child in self._children.values():
+                with suppress(OSError):  # a full disk must not end the stack
+                    rotate(child.command.log)
 
     async def _keep_any(self, part: Part | Elsewhere) -> None:
         if isinstance(part, Elsewhere):
