@@ -25,11 +25,14 @@ def main() -> int:
     name = "opening the doors"
     try:
         story = Story(console, state, status)
-        for number, (name, step) in enumerate(STEPS, 1):
-            screen.heading(console, number, name)
-            begun_s = time.monotonic()
-            step(story)
-            console.print(f"  [dim]{time.monotonic() - begun_s:.1f} s[/dim]")
+        try:
+            for number, (name, step) in enumerate(STEPS, 1):
+                screen.heading(console, number, name)
+                begun_s = time.monotonic()
+                step(story)
+                console.print(f"  [dim]{time.monotonic() - begun_s:.1f} s[/dim]")
+        finally:
+            story.splice()
     except (StepFailed, httpx.HTTPError, KeyError) as error:
         reason = f"{type(error).__name__}: {error}" if not isinstance(error, StepFailed) else str(error)
         console.print(f"[red]step failed[/red]: {name}: {reason}", markup=True)
@@ -38,4 +41,5 @@ def main() -> int:
     return 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

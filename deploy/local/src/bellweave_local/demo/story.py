@@ -52,6 +52,13 @@ class Story:
         found = self.doors.orders.items(f"/services/{self.service_id}/links")
         return sorted(found, key=lambda link: (link["a"], link["b"]))
 
+    def splice(self) -> None:
+        """Mend the fibre that is cut, if one is."""
+        if self.cut:
+            self.say(f"splicing fibre [bold]{self.cut}[/bold] again")
+            _emulator(self, "splice", self.cut)
+            self.cut = ""
+
     def wait_for(self, what: str, look: Callable[[], T | None]) -> T:
         """Look again and again until there is something; the step fails when there is nothing in time."""
         deadline_s = time.monotonic() + _PATIENCE_S
@@ -197,7 +204,7 @@ def healing(story: Story) -> None:
             story.say(f"[green]healed[/green] {link['a']}–{link['b']} over {path}")
     story.wait_for("the service to be active", lambda: _state_is(story, "active"))
     story.say("[green]service active[/green] again")
-    _emulator(story, "splice", story.cut)
+    story.splice()
 
 
 def invoice(story: Story) -> None:
