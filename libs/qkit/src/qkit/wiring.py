@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from qmodel.errors import Invalid
 
@@ -77,14 +76,6 @@ class NatsPermissions:
     publish: tuple[str, ...]
     subscribe: tuple[str, ...]
     allow_responses: bool = True
-
-    def as_config(self) -> dict[str, Any]:
-        """The `permissions` block of a user in nats-server's configuration."""
-        return {
-            "publish": {"allow": list(self.publish)},
-            "subscribe": {"allow": list(self.subscribe)},
-            "allow_responses": self.allow_responses,
-        }
 
 
 def nats_permissions(wiring: Wiring, name: str) -> NatsPermissions:
