@@ -24,7 +24,7 @@ from ems.adapters.netconf.quantum_node import FILTER, write_edit
 from ems.domain.quantum_node import snapshot_of
 from ems.domain.snapshot import Snapshot, change
 from qcommit.desk import Desk
-from qcommit.machine import Change, Heard, Level, Limits, Member
+from qcommit.machine import LIMITS, Change, Heard, Level, Member
 from qcommit.runner import Runner
 from qkit import commitlog
 from qkit.bus import Bus
@@ -42,7 +42,7 @@ ROUNDS = 7
 HOPS, WRITES = 6, 9
 DEPLOYMENT = {
     "instances": [
-        {"name": "sms.main", "peers": ["nms.bench"], "settings": {"BELLWEAVE_NMS_INSTANCES": "bench"}},
+        {"name": "sms.main", "peers": ["nms.bench"]},
         {"name": "nms.bench", "peers": ["ems.one", "ems.two"]},
         {"name": "ems.one", "settings": {"BELLWEAVE_POLL_S": "30"}},
         {"name": "ems.two", "settings": {"BELLWEAVE_POLL_S": "30"}},
@@ -58,7 +58,7 @@ class Root:
     def __init__(self, bus: Bus, db: Database) -> None:
         self._bus = bus
         self._db = db
-        self.desk = Desk(Runner(self, self, time.time, Limits()), self._load, lambda: 1)
+        self.desk = Desk(Runner(self, self, time.time, LIMITS[Level.ROOT]), self._load, lambda: 1)
 
     async def save(self, change: Change) -> None:
         async with self._db.transaction() as conn:

@@ -6,6 +6,7 @@ is a fixed list, run in the same run as what it is compared with.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from nats.aio.msg import Msg
 
 from bellweave_local.state import ElementStatus
 
+LIMIT_S = 30.0
 _HELLO = (
     b'<hello xmlns="urn:ietf:params:xml:ns:netconf:base:1.0"><capabilities>'
     b"<capability>urn:ietf:params:netconf:base:1.1</capability></capabilities></hello>]]>]]>"
@@ -38,6 +40,11 @@ class BareSession:
 
     @classmethod
     async def open(cls, element: ElementStatus) -> BareSession:
+        async with asyncio.timeout(LIMIT_S):
+            return await cls._open(element)
+
+    @classmethod
+    async def _open(cls, element: ElementStatus) -> BareSession:
         connection = await asyncssh.connect(
             element.host,
             element.port,
@@ -59,10 +66,11 @@ class BareSession:
             rpc = _RPC % (self.sent, operation)
             message += b"\n#%d\n%b%b" % (len(rpc), rpc, _END)
         self.writer.write(bytes(message))
-        for _ in operations:
-            answer = await self.reader.readuntil(_END)
-            if b"<rpc-error" in answer:
-                raise RuntimeError(answer.decode())
+        async with asyncio.timeout(LIMIT_S):
+            for _ in operations:
+                answer = await self.reader.readuntil(_END)
+                if b"<rpc-error" in answer:
+                    raise RuntimeError(answer.decode())
 
     async def close(self) -> None:
         self.connection.close()

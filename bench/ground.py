@@ -1,4 +1,4 @@
-"""A throw-away stack for a benchmark, with generated networks, and a connection to its bus as the SMS.
+"""A throw-away stack for a benchmark, with generated networks, and the settings of its instances.
 
 Benchmarks start one with `stack`; it is stopped and its files are deleted at the end, whatever happens.
 """
