@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bellweave_local.process import open_private, rotate
 from bellweave_local.state import ClockStatus, ProcessStatus, StateDir, Status, now
 
 
@@ -78,3 +79,19 @@ def test_only_one_supervisor_at_a_time(state: StateDir) -> None:
 def test_status_of_an_unknown_process_is_refused(state: StateDir) -> None:
     with pytest.raises(KeyError):
         status(state).process("nobody")
+
+
+def test_a_large_log_is_kept_aside_and_its_writer_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bellweave_local.process.LOG_LIMIT_BYTES", 4)
+    log = tmp_path / "nats.log"
+    with open_private(log) as writer:
+        writer.write(b"before")
+        writer.flush()
+        rotate(log)
+        writer.write(b"on")
+    assert log.read_bytes() == b"on"
+    older = tmp_path / "nats.1.log"
+    assert older.read_bytes() == b"before"
+    assert stat.S_IMODE(older.stat().st_mode) == 0o600
