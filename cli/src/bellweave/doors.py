@@ -74,7 +74,10 @@ class Door:
     def text(self, path: str, **params: Any) -> Iterator[str]:
         """A download, piece by piece."""
         with self._opened(path, params) as response:
-            yield from response.iter_text()
+            try:
+                yield from response.iter_text()
+            except httpx.TransportError as error:
+                raise self._unreachable(error) from error
 
     def post(self, path: str, body: Json, *, key: str | None = None) -> Json:
         """With an idempotency `key` it is sent again when the answer is lost."""
@@ -117,10 +120,12 @@ class Door:
     def follow(self, path: str, after: str | None = None) -> Iterator[Told]:
         """Server-sent events after event id `after`, until the service ends the stream.
 
+        The first is `open`, ours: the stream stands, so what happened before can be read now.
         Raises Unreachable when the line breaks: follow again after the last id."""
         headers = {"Last-Event-ID": after} if after else {}
         with self._opened(path, {}, headers) as response:
             frame = _Frame()
+            yield Told("open", {})
             try:
                 for line in response.iter_lines():
                     if line:

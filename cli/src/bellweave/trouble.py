@@ -48,7 +48,7 @@ class Unreachable(Trouble):
 _HINTS = {
     "unauthenticated": "log in: bellweave login USER",
     "not-found": "it does not exist, or it is not yours to see",
-    "quota-exceeded": "terminate a service (bellweave services), or have billing raise the contract's quota",
+    "quota-exceeded": "terminate a service that you no longer need: bellweave services",
     "infeasible": "order less, or elsewhere: each refusal above says what would fit",
     "precondition-failed": "read it again and decide anew",
     "idempotency-key-reused": "use a new key for another request",

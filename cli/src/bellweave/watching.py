@@ -27,18 +27,22 @@ _LONGEST_PAUSE_S = 3.0
 
 
 def followed(door: Door, path: str, pause: Callable[[float], None] = time.sleep) -> Iterator[Told]:
-    """Events without end: when the line breaks it goes on after the last one. An event `open` tells that the
-    stream stands (again): what happened before can be read now. Raises Unreachable after many failures."""
+    """Events without end: when the line breaks it goes on after the last one. Raises Unreachable after many
+    failures with no event between them."""
     after: str | None = None
     failures = 0
     while True:
         try:
-            yield Told("open", {})
             for told in door.follow(path, after):
-                failures = 0
+                if told.event == "error":
+                    failures += 1
+                    if failures >= _PATIENCE:
+                        raise Unreachable.because(str(told.data.get("detail", "the stream broke off")))
+                    break
+                if told.event != "open":
+                    failures = 0
                 after = told.event_id or after
-                if told.event != "error":
-                    yield told
+                yield told
         except Unreachable:
             failures += 1
             if failures >= _PATIENCE:

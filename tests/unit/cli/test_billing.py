@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -69,6 +70,17 @@ def test_exports_go_to_stdout_as_they_are(billing: Any) -> None:
     assert billing.run("usage", "--csv", "--from", "2025-11-24T10:00:00Z") == 0
     assert billing.out == text
     assert billing.requests[-1].url.params["from"] == "2025-11-24T10:00:00Z"
+
+
+def test_an_export_that_breaks_off_is_told_as_unreachable(billing: Any) -> None:
+    class Broken(httpx.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            yield b"number,amount"
+            raise httpx.ReadError("lost")
+
+    billing.answers["GET bms.main/usage.csv"] = httpx.Response(200, stream=Broken())
+    assert billing.run("usage", "--csv") == 3
+    assert "does not answer: lost" in billing.err
 
 
 def test_usage_shows_at_most_what_was_asked_for(billing: Any) -> None:

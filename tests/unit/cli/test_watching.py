@@ -10,10 +10,11 @@ import httpx
 import pytest
 from rich.console import Console
 
-from bellweave.doors import Told
+from bellweave.doors import Door, Told
 from bellweave.trouble import Unreachable
 from bellweave.watching import Story, followed
 
+SMS = "http://127.0.0.1:1001/api/v1"
 SERVICE = {
     "id": "svc_1",
     "order_id": "ord_1",
@@ -142,6 +143,7 @@ class Line:
 
     def follow(self, path: str, after: str | None) -> Any:
         self.asked.append(after)
+        yield Told("open", {})
         yield Told("progress", {}, str(len(self.asked)))
         if len(self.asked) == 1:
             raise Unreachable.because("broken")
@@ -161,6 +163,20 @@ def test_a_service_that_stays_away_is_given_up() -> None:
 
     with pytest.raises(Unreachable):
         list(followed(Dead(), "/x", lambda _: None))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("failing", ["connecting", "error events"])
+def test_a_stream_that_never_gets_anywhere_is_given_up(sms: Any, failing: str, monkeypatch: Any) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    error = sse(("error", {"detail": "the database is away"}))
+    events = httpx.ConnectError("refused") if failing == "connecting" else lambda _: error
+    sms.answers["GET sms.main/orders/ord_1/events"] = events
+    door = Door(httpx.Client(transport=httpx.MockTransport(sms._answer)), "sms.main", SMS, None)
+    told: list[str] = []
+    events_told = itertools.islice(followed(door, "/orders/ord_1/events", lambda _: None), 100)
+    with pytest.raises(Unreachable):
+        told.extend(one.event for one in events_told)
+    assert told == ([] if failing == "connecting" else ["open"] * 20)
 
 
 def test_the_time_left_runs_down_at_the_clocks_scale() -> None:
