@@ -16,7 +16,7 @@ from qmodel.ids import new_id
 
 TOKEN_LIFE_S = 3600
 MAX_FORM_BYTES = 10_000
-MAX_CHECKS_AT_ONCE = 2  # each takes 16 MiB and some 50 ms
+MAX_CHECKS_AT_ONCE = 2  # each takes 16 MiB
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 

@@ -24,7 +24,7 @@ from bellweave_local.state import write_private
 
 CLIENT_ID = "bellweave"
 AUDIENCE = "bellweave"
-SCRYPT = {"n": 2**14, "r": 8, "p": 1, "maxmem": 64 * 1024 * 1024}  # 16 MiB and some 50 ms for each guess
+SCRYPT = {"n": 2**14, "r": 8, "p": 1, "maxmem": 64 * 1024 * 1024}  # 16 MiB for each guess
 
 
 @dataclass(frozen=True)
