@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 import httpx
@@ -89,6 +90,20 @@ class Door:
 
         Reads, and what is idempotent by `again`, are tried three times.
         """
+        response, _ = self._answer(method, path, again=again, **asked)
+        self._check(response)
+        return response
+
+    def remove(self, path: str) -> None:
+        """Delete what is gone afterwards: when an answer was lost, that it is gone already is success."""
+        response, lost = self._answer("DELETE", path)
+        if not (lost and response.status_code == HTTPStatus.NOT_FOUND):
+            self._check(response)
+
+    def _answer(
+        self, method: str, path: str, *, again: bool = False, **asked: Any
+    ) -> tuple[httpx.Response, bool]:
+        """The answer, and whether an earlier one may have been lost."""
         tries = _TRIES if again or method in ("GET", "DELETE") else 1
         headers = {**self._headers(), **asked.pop("headers", {})}
         asked["params"] = _given(asked.get("params"))
@@ -97,13 +112,12 @@ class Door:
                 response = self._http.request(
                     method, self.base + path, headers=headers, timeout=LIMIT_S, **asked
                 )
-                break
+                return response, left < tries - 1
             except httpx.TransportError as error:
                 if not left:
                     raise self._unreachable(error) from error
                 time.sleep(_PAUSE_S)
-        self._check(response)
-        return response
+        raise AssertionError("the last try returns or raises")
 
     def items(self, path: str, *, most: int | None = None, **params: Any) -> list[Json]:
         """A list's items, page by page; at most `most` of them."""

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from bellweave.commands import account, billing, network, order, service, watch
 from bellweave.toolbox import Toolbox, tools_of
-from bellweave.trouble import Trouble
+from bellweave.trouble import REFUSED, Mistyped, Trouble
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
-    help="Order, watch and operate quantum networks. Begin with: bellweave login USER",
 )
 
 
@@ -31,7 +31,10 @@ def options(
         Path | None, typer.Option("--state", help="A local stack's directory (BELLWEAVE_STATE, .bellweave).")
     ] = None,
 ) -> None:
-    """Order, watch and operate quantum networks. Begin with: bellweave login USER"""
+    """Order, watch and operate quantum networks. Begin with: bellweave login USER
+
+    Exit status: 0 done, 1 refused or failed, 2 the command line is wrong, 3 nobody could be reached.
+    """
     tools_of(ctx).state = state
 
 
@@ -57,14 +60,23 @@ app.add_typer(billing.invoice_app, name="invoice")
 
 def run(arguments: Sequence[str], tools: Toolbox) -> int:
     """Run one command line; its exit status."""
+    # Before `--json` is parsed the line may already prove wrong: then Typer would print for people.
+    for_machines = "--json" in arguments
     try:
-        app(args=list(arguments), obj=tools, prog_name="bellweave")
+        status = app(args=list(arguments), obj=tools, prog_name="bellweave", standalone_mode=not for_machines)
+    except TyperException as error:
+        tools.as_json = True
+        mistyped = Mistyped.because(error.format_message())
+        tools.report(mistyped)
+        return mistyped.exit_status
+    except typer.Abort:
+        return REFUSED
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else int(done.code is not None)
     except Trouble as trouble:
         tools.report(trouble)
         return trouble.exit_status
-    return 0
+    return status if isinstance(status, int) else 0
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ Built once per run by `main`; tests build their own with another transport.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -94,7 +95,7 @@ class Toolbox:
         if self.as_json:
             self.tell(document)
         else:
-            self.out.print(view())
+            self.out.print(view(), crop=False)
 
     def tell(self, document: Any) -> None:
         """One JSON document, in one line on stdout."""
@@ -120,9 +121,11 @@ class Toolbox:
 
 
 def _console(*, stderr: bool) -> Console:
-    """As wide as the terminal; without one wide enough that tables do not break."""
+    """As wide as the terminal; without one as COLUMNS says, or wide enough that tables do not break."""
     console = Console(stderr=stderr)
-    return console if console.is_terminal else Console(stderr=stderr, width=_WIDE)
+    if console.is_terminal or os.environ.get("COLUMNS", "").isdigit():
+        return console
+    return Console(stderr=stderr, width=_WIDE)
 
 
 def _details(problem: Mapping[str, Any]) -> list[str]:

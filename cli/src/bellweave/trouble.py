@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 REFUSED = 1
+MISTYPED = 2
 UNREACHABLE = 3
 
 
@@ -33,6 +34,17 @@ class Refused(Trouble):
     def because(cls, detail: str, hint: str | None = None, **facts: Any) -> Refused:
         """For what is noticed here, before or after any service was asked."""
         return cls({"type": "about:blank", "title": "Refused", "detail": detail, **facts}, hint)
+
+
+class Mistyped(Trouble):
+    """The command line is wrong. Exit status 2."""
+
+    exit_status = MISTYPED
+
+    @classmethod
+    def because(cls, detail: str) -> Mistyped:
+        problem = {"type": "about:blank", "title": "Wrong command line", "detail": detail}
+        return cls(problem, "see: bellweave --help, or --help after a command")
 
 
 class Unreachable(Trouble):

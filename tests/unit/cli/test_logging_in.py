@@ -102,7 +102,7 @@ def test_nobody_is_logged_in_before_the_first_login_or_after_logging_out(issuing
     assert "bellweave login" in issuing.err
     issuing.run("login", "acme-admin")
     assert issuing.json("whoami")["user"] == "acme-admin"
-    issuing.run("logout")
+    assert issuing.json("logout") == {"logged_in": False}
     assert issuing.run("whoami") == 1
 
 

@@ -85,6 +85,13 @@ def test_a_device_is_found_at_whichever_ems_manages_it(operator: Any) -> None:
     assert operator.run("device", "show", "lab-2") == 1
 
 
+def test_a_device_whose_removal_was_not_answered_counts_as_removed(operator: Any, refusal: Any) -> None:
+    gone = refusal(404, "not-found", "no device lab-1")
+    operator.answers["DELETE ems.south/devices/lab-1"] = [httpx.ReadError("lost"), gone]
+    assert operator.json("device", "remove", "lab-1", "--ems", "south")["removed"]
+    assert operator.run("device", "remove", "lab-2", "--ems", "south") == 1
+
+
 def test_a_topology_goes_to_its_operators_nms(operator: Any) -> None:
     done = {"revision": 2, "operator": "north", "nodes": 9, "quantum_links": 8}
     operator.answers["PUT nms.north/topology"] = done

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from typing import Any
 
 import httpx
 import pytest
+from rich.console import Console
+
+from bellweave.show.services import orders_table
+from bellweave.toolbox import Toolbox
 
 ORDER = {
     "id": "ord_1",
@@ -87,6 +92,25 @@ def test_each_kind_has_its_own_rate(sms: Any, words: list[str], kind: str, membe
 def test_a_wrong_command_line_asks_nobody(sms: Any, words: list[str]) -> None:
     assert sms.run("order", *words) == 2
     assert sms.requests == []
+    assert sms.run("order", *words, "--json") == 2
+    document = json.loads(sms.err)
+    assert (document["title"], sms.out, sms.requests) == ("Wrong command line", "", [])
+
+
+def test_ids_do_not_break_in_a_narrow_terminal(sms: Any) -> None:
+    order_id, service_id = (f"{prefix}_0192f0c1d2e37abc8def0123456789ab" for prefix in ("ord", "svc"))
+    shown = StringIO()
+    tools = Toolbox({}, sms.home, out=Console(file=shown, width=80))
+    tools.show(None, lambda: orders_table([{**ORDER, "id": order_id, "service_id": service_id}]))
+    assert order_id in shown.getvalue()
+    assert service_id in shown.getvalue()
+
+
+def test_without_a_terminal_the_width_is_that_of_columns(bench: Any, monkeypatch: Any) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    assert Toolbox({}, bench.home).out.width == 100
+    monkeypatch.delenv("COLUMNS")
+    assert Toolbox({}, bench.home).out.width == 160
 
 
 def test_an_order_whose_answer_is_lost_is_sent_again_under_the_same_key(sms: Any) -> None:

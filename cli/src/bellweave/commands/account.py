@@ -70,9 +70,12 @@ def _asked_password(tools: Toolbox, user: str) -> str:
     return str(typer.prompt(f"password of {user}", hide_input=True, err=True))
 
 
-def logout(ctx: typer.Context) -> None:
+def logout(ctx: typer.Context, as_json: Json = False) -> None:
     """Forget the token."""
-    tools_of(ctx).sessions.forget()
+    tools = tools_of(ctx)
+    tools.sessions.forget()
+    if tools.as_json:
+        tools.tell({"logged_in": False})
 
 
 def whoami(ctx: typer.Context, as_json: Json = False) -> None:

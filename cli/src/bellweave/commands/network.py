@@ -155,7 +155,7 @@ def device_learn(ctx: typer.Context, name: DeviceName, ems: Ems = None, as_json:
 def device_remove(ctx: typer.Context, name: DeviceName, ems: Ems = None, as_json: Json = False) -> None:
     """Manage a device no longer; nothing changes on it."""
     tools = tools_of(ctx)
-    _manager(tools, name, ems).send("DELETE", f"/devices/{name}")
+    _manager(tools, name, ems).remove(f"/devices/{name}")
     tools.show({"name": name, "removed": True}, lambda: facts(f"Device {name}", [("managed", False)]))
 
 

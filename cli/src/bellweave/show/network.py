@@ -71,7 +71,7 @@ def device_tables(ems: str, device: Json) -> list[Table]:
             ("EMS", ems),
             ("address", f"{device['host']}:{device['port']}"),
             ("user", device["user"]),
-            ("host key", device.get("host_key") or device.get("host_key_fingerprint")),
+            ("host key", device["host_key"]),
             ("state", state(device["state"])),
             ("problem", device.get("problem")),
             ("manageable", device["manageable"]),

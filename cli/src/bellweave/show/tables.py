@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -12,6 +13,7 @@ from rich.text import Text
 
 Json = Mapping[str, Any]
 NOTHING = "–"
+_ID = re.compile(r"[a-z]+_[0-9a-z]+")
 _STYLES = {
     "green": "up active completed confirmed committed managed ready issued validated provisioned invoiced"
     " cleared",
@@ -29,14 +31,21 @@ def state(word: Any) -> Text:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
-    """`columns` whose name begins with ">" are right-aligned. Without rows the table says so."""
+    """`columns` whose name begins with ">" are right-aligned. Without rows the table says so.
+
+    Ids never break, so that they can be copied.
+    """
     made = Table(title=Text(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for name in columns:
         made.add_column(
             name.removeprefix(">"), justify="right" if name.startswith(">") else "left", overflow="fold"
         )
     for row in rows:
-        made.add_row(*(cell if isinstance(cell, Text) else Text(said(cell)) for cell in row))
+        cells = [cell if isinstance(cell, Text) else Text(said(cell)) for cell in row]
+        for column, cell in zip(made.columns, cells, strict=True):
+            if _ID.fullmatch(cell.plain):
+                column.min_width = max(column.min_width or 0, cell.cell_len)
+        made.add_row(*cells)
     if not made.row_count:
         made.add_row(Text("none", style="dim"))
     return made
