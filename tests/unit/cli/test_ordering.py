@@ -150,7 +150,14 @@ def test_an_order_is_shown_with_its_steps_and_why_it_was_refused(sms: Any) -> No
             "would_fit": {"key_rate_bps": 900.0},
         }
     ]
-    told = [{"at": "2025-11-24T10:00:01+00:00", "step": "refused", "text": "No [placement].", "data": {}}]
+    told = [
+        {
+            "at": "2025-11-24T10:00:01+00:00",
+            "step": "refused",
+            "text": "No [placement]. Bob is full.",
+            "data": {},
+        }
+    ]
     problem = {"title": "Infeasible", "detail": "cannot be placed", "refusals": refusals}
     sms.answers["GET sms.main/orders/ord_1"] = {
         **ORDER,
@@ -159,7 +166,9 @@ def test_an_order_is_shown_with_its_steps_and_why_it_was_refused(sms: Any) -> No
         "progress": told,
     }
     assert sms.run("order", "show", "ord_1") == 0
-    assert "No [placement]." in sms.out
+    lines = [line.strip() for line in sms.out.splitlines()]
+    assert any(line.endswith("No [placement].") for line in lines)
+    assert "Bob is full." in lines
     assert "Alice – Bob: key-rate at f-1: too slow (would fit: key_rate_bps 900)" in sms.err
 
 

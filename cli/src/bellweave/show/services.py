@@ -51,7 +51,8 @@ def order_facts(order: Json) -> Table:
 
 
 def progress_table(entries: Iterable[Json]) -> Table:
-    rows = ((when(entry["at"]), entry["step"], entry["text"]) for entry in entries)
+    """A sentence a line: a step may tell of many links."""
+    rows = ((when(entry["at"]), entry["step"], entry["text"].replace(". ", ".\n")) for entry in entries)
     return table("Progress", ("at (UTC, real time)", "step", "what happened"), rows)
 
 
