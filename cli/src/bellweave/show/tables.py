@@ -13,7 +13,7 @@ from rich.text import Text
 
 Json = Mapping[str, Any]
 NOTHING = "–"
-_ID = re.compile(r"[a-z]+_[0-9a-z]+")
+_ID = re.compile(r"[a-z]+_[0-9a-f]{32}")
 _STYLES = {
     "green": "up active completed confirmed committed managed ready issued validated provisioned invoiced"
     " cleared",
