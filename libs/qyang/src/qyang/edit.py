@@ -7,7 +7,6 @@ edit leaves equal stays the same object. Called by the datastores, and to read s
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from html import escape
 from typing import Any
 
 from lxml import etree
@@ -16,6 +15,7 @@ from qyang.errors import RpcError, RpcErrors
 from qyang.paths import path_of_element
 from qyang.schema import Kind, Node, Schema
 from qyang.tree import Key, Record, Rows, Value, key_of, shared
+from qyang.xmlin import inner_xml
 
 BASE_NS = "urn:ietf:params:xml:ns:netconf:base:1.0"
 YANG_NS = "urn:ietf:params:xml:ns:yang:1"
@@ -111,7 +111,7 @@ class _Edit:
             if operation == "none":
                 self._require(exists, "data-missing", element)
             else:
-                value = self._leaf(node, element) if node.leafy else _inner_xml(element)
+                value = self._leaf(node, element) if node.leafy else inner_xml(element)
                 result[name] = shared(value, existing.get(name))
             return
         if operation == "none" and node.presence:
@@ -268,12 +268,3 @@ def _predicate_value(predicates: str, name: str) -> str | None:
             if found:
                 return rest.partition(quote)[0]
     return None
-
-
-def _inner_xml(element: etree._Element) -> str:
-    """The content of anydata, kept as canonical text."""
-    parts = [escape(element.text or "", quote=False)]
-    for child in element:
-        parts.append(etree.tostring(child, method="c14n2", with_tail=False).decode())
-        parts.append(escape(child.tail or "", quote=False))
-    return "".join(parts)

@@ -23,6 +23,17 @@ def element_xml(node: Node, value: Record) -> str:
     return "".join(out)
 
 
+def node_xml(node: Node, value: Value) -> str:
+    """One instance of any kind of node: a list entry, one value of a leaf-list, a leaf, a container."""
+    if node.leafy:
+        out: list[str] = []
+        _leaf(node, value, out)
+        return "".join(out)
+    if node.kind is Kind.ANY:
+        return f"{node.open_tag}>{value}{node.close_tag}"
+    return element_xml(node, value)
+
+
 def _members(node: Node, value: Record, out: list[str]) -> None:
     for name, child in node.children.items():
         if name not in value:
