@@ -24,6 +24,7 @@ from ems.adapters.netconf.adapter import NetconfAdapter
 from ems.adapters.netconf.device import NetconfDevice
 from ems.adapters.netconf.exchange import Limits
 from ems.adapters.netconf.session import LoginPacer, NetconfSession, connect
+from ems.adapters.schemas import SchemaBook
 from ems.domain.device import DeviceAddress, Login, Traits
 from qmodel.yang import HARDWARE_NS, INTERFACES_NS, QUANTUM_TYPES_NS, module_dirs
 
@@ -145,8 +146,8 @@ def netconfd(tmp_path: Path) -> Iterator[Netconfd]:
 
 
 @pytest.fixture
-def adapter() -> NetconfAdapter:
-    return NetconfAdapter(LIMITS)
+def adapter(tmp_path: Path) -> NetconfAdapter:
+    return NetconfAdapter(SchemaBook(tmp_path / "yang"), LIMITS)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from ems.adapters.netconf.device import NetconfDevice
 from ems.adapters.netconf.errors import DataMissing, LockDenied, RpcRefused
 from ems.adapters.netconf.quantum_node import write_edit
 from ems.adapters.netconf.session import NetconfSession
+from ems.domain.configuration import differences
 from ems.domain.device import Traits
 from ems.domain.observation import ConfigChanged
 from ems.domain.quantum_node import snapshot_of
@@ -206,3 +207,13 @@ async def test_twenty_logins_at_once_all_come_through(
     for device in opened:
         assert (await device.read()).seen is not Seen.UNREACHABLE
         await device.close()
+
+
+async def test_its_whole_configuration_is_read_compared_and_driven_back(open_device: Open) -> None:
+    device = await open_device(FRESH)
+    before = await device.configuration()
+    wanted = before.with_node(links("whole"))
+    assert await device.replace(wanted) == wanted
+    assert (await device.read()).running == links("whole")
+    assert [each.path for each in differences(before, wanted)] != []
+    assert await device.replace(before) == before

@@ -12,6 +12,7 @@ import pytest
 from ems.adapters.netconf.adapter import NetconfAdapter
 from ems.adapters.netconf.device import NetconfDevice
 from ems.adapters.netconf.exchange import Limits
+from ems.adapters.schemas import SchemaBook
 from ems.domain.device import DeviceAddress, Login, Traits
 from emulator.netconf.server import Access
 from emulator.network import Network, NetworkSettings, serve_network
@@ -72,8 +73,8 @@ def address_of(network: Network) -> Callable[[str], DeviceAddress]:
 
 
 @pytest.fixture
-def adapter() -> NetconfAdapter:
-    return NetconfAdapter(Limits(rpc_s=20.0))
+def adapter(tmp_path: Path) -> NetconfAdapter:
+    return NetconfAdapter(SchemaBook(tmp_path / "yang"), Limits(rpc_s=20.0))
 
 
 @pytest.fixture

@@ -9,12 +9,14 @@ import pytest
 
 from ems.adapters.netconf.device import NetconfDevice
 from ems.adapters.netconf.errors import LockDenied, ModelMissing, NoConfirmedCommit
+from ems.adapters.netconf.session import NetconfSession
 from ems.domain.device import Traits
 from ems.domain.quantum_node import MODULE, snapshot_of
 from ems.domain.snapshot import Snapshot
 from qcommit.device import Seen
 from qmodel.errors import Conflict, Unavailable
 from qmodel.nodeconfig import Circuit, NodeConfig, Role
+from qyang.schema import Schema
 
 Open = Callable[[], NetconfDevice]
 
@@ -33,6 +35,10 @@ def links(*names: str) -> Snapshot:
 BEFORE, TARGET, FOREIGN = links("a", "b"), links("b", "c"), links("z")
 
 
+async def no_schema(session: NetconfSession) -> Schema:
+    raise AssertionError("steps of a commit need no schema")
+
+
 @pytest.fixture
 def device(stand_in: Any) -> Any:
     stand_in.set_running(BEFORE)
@@ -41,7 +47,7 @@ def device(stand_in: Any) -> Any:
 
 @pytest.fixture
 def open_session(log_in: Callable[[], Any]) -> Open:
-    return lambda: NetconfDevice(log_in(), Traits(), frozenset({MODULE}))
+    return lambda: NetconfDevice(log_in(), Traits(), frozenset({MODULE}), no_schema)
 
 
 async def provisioned(session: NetconfDevice) -> None:
@@ -242,7 +248,7 @@ async def test_a_session_that_dies_while_staging_is_unreachable_and_leaves_no_lo
 ) -> None:
     wire = log_in()
     wire.dies_at = operation
-    session = NetconfDevice(wire, Traits(), frozenset({MODULE}))
+    session = NetconfDevice(wire, Traits(), frozenset({MODULE}), no_schema)
     step = await session.stage(TARGET, believed=BEFORE)
     assert step.seen is Seen.UNREACHABLE
     assert isinstance(step.error, Unavailable)
@@ -279,7 +285,7 @@ async def test_startup_that_cannot_be_saved_is_told_beside_the_target(
 
 
 async def test_a_device_without_our_module_is_refused_a_change(log_in: Callable[[], Any]) -> None:
-    session = NetconfDevice(log_in(), Traits(), frozenset({"ietf-interfaces"}))
+    session = NetconfDevice(log_in(), Traits(), frozenset({"ietf-interfaces"}), no_schema)
     step = await session.stage(TARGET)
     assert step.seen is Seen.REFUSED
     assert isinstance(step.error, ModelMissing)
@@ -288,7 +294,7 @@ async def test_a_device_without_our_module_is_refused_a_change(log_in: Callable[
 async def test_a_device_without_confirmed_commit_is_refused_a_change(log_in: Callable[[], Any]) -> None:
     wire = log_in()
     wire.capabilities = frozenset({"urn:ietf:params:netconf:capability:candidate:1.0"})
-    session = NetconfDevice(wire, Traits(), frozenset({MODULE}))
+    session = NetconfDevice(wire, Traits(), frozenset({MODULE}), no_schema)
     for step in (await session.stage(TARGET), await session.apply(TARGET)):
         assert step.seen is Seen.REFUSED
         assert isinstance(step.error, NoConfirmedCommit)

@@ -9,6 +9,7 @@ from ems import worker
 from ems.adapters.fleet import Fleet
 from ems.adapters.netconf.adapter import NetconfAdapter
 from ems.adapters.netconf.exchange import Limits
+from ems.adapters.schemas import SchemaBook
 from ems.adapters.vault import FernetVault
 from ems.api import router
 from ems.settings import EmsSettings
@@ -24,7 +25,9 @@ async def build(kit: Kit[EmsSettings]) -> Service:
     settings = kit.settings
     vault = FernetVault.from_settings(settings.credentials_key, settings.state_dir)
     store = EmsStore(kit.db_worker, vault, kit.clock.now)
-    adapter = NetconfAdapter(Limits(login_s=settings.login_limit_s, rpc_s=settings.rpc_limit_s))
+    schemas = SchemaBook(settings.state_dir and settings.state_dir / "yang")
+    limits = Limits(login_s=settings.login_limit_s, rpc_s=settings.rpc_limit_s)
+    adapter = NetconfAdapter(schemas, limits)
     fleet = Fleet(adapter, store, at_once=settings.devices_at_once)
 
     def observer(element: str) -> Observer:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ems.domain.configuration import Configuration
 from ems.domain.device import DeviceAddress, Login, Profile, Traits
 from ems.domain.managed import Access, ManagedDevice, ManagedState
 from ems.domain.observation import DeviceEvent, Operational, Step
@@ -87,6 +88,15 @@ class DeviceSession(Protocol):
         `persist_id` names a provisional commit that may still be pending."""
         ...
 
+    async def configuration(self) -> Configuration:
+        """Everything that runs. Raises `DeviceError`, `Unavailable`, `TimedOut`."""
+        ...
+
+    async def replace(self, target: Configuration) -> Configuration:
+        """Make the device run `target`, a configuration of the schema that it has now, and no commit under
+        way; what was read back afterwards. Raises as `configuration`, and then the device is as before."""
+        ...
+
     async def end_session(self, session_id: str) -> None:
         """End another session at the device, and with it its locks. Does nothing if there is none."""
         ...
@@ -127,6 +137,10 @@ class DeviceFleet(Protocol):
     async def read_operational(self, element: str) -> Operational: ...
 
     async def running(self, element: str) -> Snapshot: ...
+
+    async def configuration(self, element: str) -> Configuration: ...
+
+    async def replace(self, element: str, target: Configuration) -> Configuration: ...
 
     async def watch(self, element: str) -> DeviceWatch: ...
 

@@ -340,9 +340,13 @@ def _device(row: dict[str, Any]) -> ManagedDevice:
 def _profile(data: dict[str, Any]) -> Profile:
     return Profile(
         capabilities=frozenset(data["capabilities"]),
-        modules=tuple(Module(**module) for module in data["modules"]),
+        modules=tuple(_module(module) for module in data["modules"]),
         components=tuple(Component(**component) for component in data["components"]),
         interfaces=tuple(Interface(**interface) for interface in data["interfaces"]),
         manageable=data["manageable"],
         all_or_nothing=data["all_or_nothing"],
     )
+
+
+def _module(data: dict[str, Any]) -> Module:
+    return Module(**{**data, "features": tuple(data.get("features", ()))})

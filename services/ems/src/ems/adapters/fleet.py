@@ -9,16 +9,21 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import defaultdict
+from collections.abc import Awaitable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import structlog
 
+from ems.domain.configuration import Configuration
 from ems.domain.device import Traits
 from ems.domain.observation import Operational, Step
 from ems.domain.snapshot import Snapshot
 from ems.ports import DeviceAdapter, DeviceSession, DeviceStore, DeviceWatch, Order, Sight
 from qcommit.device import Action, Seen
 from qmodel.errors import BellweaveError
+
+T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 
@@ -90,12 +95,7 @@ class Fleet:
     async def read_operational(self, element: str) -> Operational:
         """Raises `DeviceError`, `Unavailable`, `TimedOut`, `NotFound`."""
         held = await self._session(element)
-        try:
-            return await held.session.read_operational()
-        except BellweaveError:
-            if not held.session.alive:
-                await self.drop(element)
-            raise
+        return await self._kept(element, held, held.session.read_operational())
 
     async def running(self, element: str) -> Snapshot:
         """What the device runs of ours now. Raises as `read_operational` does."""
@@ -104,6 +104,26 @@ class Fleet:
         if step.running is None:
             raise step.error or BellweaveError("nothing could be read", where=element)
         return step.running
+
+    async def configuration(self, element: str) -> Configuration:
+        """Everything that the device runs. Raises as `read_operational` does."""
+        held = await self._session(element)
+        return await self._kept(element, held, held.session.configuration())
+
+    async def replace(self, element: str, target: Configuration) -> Configuration:
+        """Raises as `read_operational` does."""
+        held = await self._session(element)
+        held.change_id = held.believed = None
+        return await self._kept(element, held, held.session.replace(target))
+
+    async def _kept(self, element: str, held: _Held, asked: Awaitable[T]) -> T:
+        """What was asked of the device; a session that broke over it is dropped."""
+        try:
+            return await asked
+        except BellweaveError:
+            if not held.session.alive:
+                await self.drop(element)
+            raise
 
     async def watch(self, element: str) -> DeviceWatch:
         """A subscription to the device's notifications. Raises as `read_operational` does."""

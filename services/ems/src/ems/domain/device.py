@@ -39,13 +39,16 @@ class Traits(BaseModel):
     did, so validate is left out (a commit validates as well). None: nothing of the kind was seen."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Module:
-    """A YANG module that the device implements; `revision` is empty if it does not say."""
+    """A YANG module of the device: `implemented`, or only there for its types. `revision` is empty if the
+    device does not say."""
 
     name: str
     revision: str = ""
     namespace: str = ""
+    features: tuple[str, ...] = ()
+    implemented: bool = True
 
 
 @dataclass(frozen=True)

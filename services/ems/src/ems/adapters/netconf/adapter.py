@@ -5,15 +5,20 @@ from __future__ import annotations
 from ems.adapters.netconf import operations
 from ems.adapters.netconf.device import NetconfDevice
 from ems.adapters.netconf.exchange import Limits
-from ems.adapters.netconf.learning import learn_modules
+from ems.adapters.netconf.learning import fetch_sources, learn_library, learn_modules
 from ems.adapters.netconf.session import LoginPacer, NetconfSession, connect, fetch_host_key
 from ems.adapters.netconf.state import event_of
+from ems.adapters.schemas import SchemaBook
 from ems.domain.device import DeviceAddress, Login, Traits
 from ems.domain.observation import DeviceEvent, EventsLost
+from qyang.schema import Schema
 
 
 class NetconfAdapter:
-    def __init__(self, limits: Limits | None = None, pacer: LoginPacer | None = None) -> None:
+    def __init__(
+        self, schemas: SchemaBook, limits: Limits | None = None, pacer: LoginPacer | None = None
+    ) -> None:
+        self._schemas = schemas
         self._limits = limits or Limits()
         self._pacer = pacer or LoginPacer()
 
@@ -27,7 +32,15 @@ class NetconfAdapter:
         except BaseException:
             await session.close()
             raise
-        return NetconfDevice(session, traits, frozenset(module.name for module in modules))
+
+        async def schema(session: NetconfSession) -> Schema:
+            return await self._schemas.schema_of(
+                f"{address.host}_{address.port}",
+                await learn_library(session),
+                lambda missing: fetch_sources(session, missing),
+            )
+
+        return NetconfDevice(session, traits, frozenset(module.name for module in modules), schema)
 
     async def watch(self, address: DeviceAddress, login: Login) -> NetconfWatch:
         """On a session of its own: without `:interleave` a subscribed session takes no other RPC."""

@@ -10,34 +10,33 @@ well (RFC 6241, 7.2 and 7.5), and whatever the answers are, nothing is committed
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Generic
 
 from ems.adapters.netconf import operations
 from ems.adapters.netconf.errors import LockDenied, ProtocolViolation, RpcRefused
 from ems.adapters.netconf.exchange import Reply
-from ems.adapters.netconf.quantum_node import FILTER, read_snapshot, write_edit
+from ems.adapters.netconf.part import Part, S
 from ems.adapters.netconf.session import NetconfSession
-from ems.domain.snapshot import Snapshot, change
 from qmodel.errors import BellweaveError, Conflict
 
-_GET_RUNNING = operations.get_config("running", FILTER)
-_GET_CANDIDATE = operations.get_config("candidate", FILTER)
 _TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(Generic[S]):
     """What runs on the device, and why the candidate could not be made ready (None: it is)."""
 
-    running: Snapshot | None
+    running: S | None
     refusal: BellweaveError | None
 
 
-class Candidate:
+class Candidate(Generic[S]):
     """Every method raises `Unavailable`, `TimedOut` or `ProtocolViolation` when an answer is missing or
     nonsense, and `RpcRefused` when the device refuses to be read."""
 
-    def __init__(self, session: NetconfSession) -> None:
+    def __init__(self, session: NetconfSession, part: Part[S]) -> None:
         self._session = session
+        self._part = part
         self._locked = False
         self.staged = False
         """Edited to a target, not committed."""
@@ -46,11 +45,11 @@ class Candidate:
         self.provisional: str | None = None
         """Persist-id of what this session committed provisionally, the candidate untouched since."""
 
-    async def running(self) -> Snapshot:
-        (reply,) = await self._session.flight((_GET_RUNNING,))
-        return _snapshot(reply)
+    async def running(self) -> S:
+        (reply,) = await self._session.flight((self._part.get_running,))
+        return self._read(reply)
 
-    async def edit(self, target: Snapshot, believed: Snapshot | None, *, validate: bool) -> Prepared:
+    async def edit(self, target: S, believed: S | None, *, validate: bool) -> Prepared[S]:
         """Make the candidate equal to running, then to `target`.
 
         The edit is the difference from what is `believed` to run. What runs is read in the same flight, and
@@ -70,7 +69,7 @@ class Candidate:
             running = seen
         return Prepared(running, Conflict("the configuration changes while it is being edited"))
 
-    async def renew(self) -> Prepared:
+    async def renew(self) -> Prepared[S]:
         """Make the candidate equal to running, locked if the device lets us, and see that it is.
 
         For a session that did not provision itself: some devices lock nothing while a confirmed commit is
@@ -79,50 +78,50 @@ class Candidate:
         self.staged = False
         for _ in range(2):
             *locking, _, mine, theirs = await self._session.flight(
-                (*self._lock(), operations.DISCARD, _GET_CANDIDATE, _GET_RUNNING)
+                (*self._lock(), operations.DISCARD, self._part.get_candidate, self._part.get_running)
             )
             denied = self._take_lock(locking)
-            running = _snapshot(theirs)
+            running = self._read(theirs)
             if denied is None or not _by_nobody(denied):
                 break
         if denied is not None and not _by_nobody(denied):
             return Prepared(running, denied)
-        if _snapshot(mine) != running:
+        if self._read(mine) != running:
             return Prepared(running, Conflict("the candidate differs from running after discard-changes"))
         return Prepared(running, None)
 
-    async def commit(self, commit: bytes, *, release: bool) -> Prepared:
+    async def commit(self, commit: bytes, *, release: bool) -> Prepared[S]:
         """Carry out `commit` (one of the forms of commit) and read back; `release` unlocks as well."""
         unlock = (operations.UNLOCK,) if release and self._locked else ()
-        committed, read, *_ = await self._session.flight((commit, _GET_RUNNING, *unlock))
+        committed, read, *_ = await self._session.flight((commit, self._part.get_running, *unlock))
         self.staged = False
         if release:
             self._locked = False
             self.provisional = None
-        return Prepared(_snapshot(read), committed.refusal)
+        return Prepared(self._read(read), committed.refusal)
 
-    async def undo(self, *before_it: bytes) -> tuple[list[RpcRefused | None], Snapshot]:
+    async def undo(self, *before_it: bytes) -> tuple[list[RpcRefused | None], S]:
         """Send `before_it`, read back, and drop the candidate and its lock if they are ours."""
         clean = (operations.DISCARD, operations.UNLOCK) if self._locked else ()
-        replies = await self._session.flight((*before_it, _GET_RUNNING, *clean))
+        replies = await self._session.flight((*before_it, self._part.get_running, *clean))
         self.staged = self._locked = False
         self.provisional = None
-        return [reply.refusal for reply in replies[: len(before_it)]], _snapshot(replies[len(before_it)])
+        return [reply.refusal for reply in replies[: len(before_it)]], self._read(replies[len(before_it)])
 
     async def _edit_from(
-        self, running: Snapshot, target: Snapshot, validate: bool, *, clean_first: bool
-    ) -> tuple[RpcRefused | None, RpcRefused | None, Snapshot]:
+        self, running: S, target: S, validate: bool, *, clean_first: bool
+    ) -> tuple[RpcRefused | None, RpcRefused | None, S]:
         """Why the lock was denied, why the edit was refused, and what runs."""
         locking = self._lock()
         first = (operations.DISCARD,) if clean_first else ()
-        difference = change(running, target)
-        edit = (operations.edit_candidate(write_edit(difference)),) if difference else ()
+        content = self._part.write(running, target)
+        edit = (operations.edit_candidate(content),) if content else ()
         check = (operations.VALIDATE,) if validate else ()
         self.staged = False
         self.provisional = None
         self.validated = validate
         replies = await self._session.flight(
-            (*first, *locking, operations.DISCARD, *edit, *check, _GET_RUNNING)
+            (*first, *locking, operations.DISCARD, *edit, *check, self._part.get_running)
         )
         start = len(first) + len(locking)
         denied = self._take_lock(replies[len(first) : start])
@@ -131,7 +130,15 @@ class Candidate:
             # The device edits without a lock: leave nothing in a candidate that somebody may commit.
             await self._session.flight((operations.DISCARD,))
         refusals = (reply.refusal for reply in replies[start:-1])
-        return denied, next(filter(None, refusals), None), _snapshot(replies[-1])
+        return denied, next(filter(None, refusals), None), self._read(replies[-1])
+
+    def _read(self, reply: Reply) -> S:
+        if reply.refusal is not None:
+            raise reply.refusal
+        try:
+            return self._part.read(reply.data)
+        except BellweaveError as error:
+            raise ProtocolViolation(f"cannot make sense of the configuration: {error.detail}") from None
 
     def _lock(self) -> tuple[bytes, ...]:
         return () if self._locked else (operations.LOCK,)
@@ -154,12 +161,3 @@ def _by_nobody(denied: RpcRefused) -> bool:
     """Whether a lock was denied because of the candidate's state and not because of a holder: changes left in
     it, or a confirmed commit that is pending. Servers differ in the tag."""
     return denied.tag in ("lock-denied", "in-use", "resource-denied") and not _holder(denied)
-
-
-def _snapshot(reply: Reply) -> Snapshot:
-    if reply.refusal is not None:
-        raise reply.refusal
-    try:
-        return read_snapshot(reply.data)
-    except BellweaveError as error:
-        raise ProtocolViolation(f"cannot make sense of the configuration: {error.detail}") from None

@@ -9,6 +9,8 @@ since it cannot take part in all-or-nothing; durable undo with compensation woul
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from ems.adapters.netconf import operations
 from ems.adapters.netconf.candidate import Candidate, Prepared
 from ems.adapters.netconf.errors import (
@@ -18,27 +20,37 @@ from ems.adapters.netconf.errors import (
     RpcRefused,
 )
 from ems.adapters.netconf.learning import all_or_nothing, learn
+from ems.adapters.netconf.part import NODE, S, whole
 from ems.adapters.netconf.session import NetconfSession
 from ems.adapters.netconf.state import read_operational
+from ems.domain.configuration import Configuration
 from ems.domain.device import Profile, Traits
 from ems.domain.observation import Operational, Step, judge
 from ems.domain.quantum_node import MODULE
 from ems.domain.snapshot import Snapshot
 from qcommit.device import Seen
 from qmodel.errors import BellweaveError, Conflict, TimedOut, Unavailable
+from qyang.schema import Schema
 
 _VALIDATE = "urn:ietf:params:netconf:capability:validate:"
+_CANDIDATE = "urn:ietf:params:netconf:capability:candidate:1.0"
 _STARTUP = "urn:ietf:params:netconf:capability:startup:1.0"
+
+MakeSchema = Callable[[NetconfSession], Awaitable[Schema]]
 
 
 class NetconfDevice:
-    """See `ems.ports.DeviceSession` and the module. `modules` are those that the device is known to have."""
+    """See `ems.ports.DeviceSession` and the module. `modules` are those that the device is known to have,
+    `schema` compiles them when the whole configuration is asked for."""
 
-    def __init__(self, session: NetconfSession, traits: Traits, modules: frozenset[str]) -> None:
+    def __init__(
+        self, session: NetconfSession, traits: Traits, modules: frozenset[str], schema: MakeSchema
+    ) -> None:
         self._session = session
         self._traits = traits
         self._modules = modules
-        self._candidate = Candidate(session)
+        self._schema = schema
+        self._candidate = Candidate(session, NODE)
 
     @property
     def alive(self) -> bool:
@@ -64,6 +76,30 @@ class NetconfDevice:
 
     async def close(self) -> None:
         await self._session.close()
+
+    async def configuration(self) -> Configuration:
+        schema = await self._schema(self._session)
+        return await Candidate(self._session, whole(schema)).running()
+
+    async def replace(self, target: Configuration) -> Configuration:
+        if _CANDIDATE not in self._session.capabilities:
+            raise NoConfirmedCommit("the device has no candidate datastore")
+        if self._candidate.staged or self._candidate.provisional is not None:
+            raise Conflict("a change is under way in this session")
+        candidate = Candidate(self._session, whole(target.schema))
+        try:
+            prepared = await candidate.edit(target, None, validate=self._asks_to_validate())
+            if prepared.refusal is not None or prepared.running is None:
+                raise prepared.refusal or Unavailable("the configuration could not be read")
+            done = await self._committed(candidate, operations.COMMIT, None, prepared.running, target)
+            if done.refusal is not None:
+                raise done.refusal
+            if _STARTUP in self._session.capabilities:
+                await self._session.rpc(operations.SAVE)
+        finally:
+            if self.alive:
+                await candidate.undo()
+        return await candidate.running()
 
     async def end_session(self, session_id: str) -> None:
         if not session_id.isdecimal() or session_id == self.session_id:
@@ -156,21 +192,25 @@ class NetconfDevice:
     async def _commit_staged(
         self, commit: bytes, undo: bytes | None, *, before: Snapshot, target: Snapshot
     ) -> Step:
-        """Commit and read back. If the device was asked to validate, says ok and does not run the target,
-        undo, and once more without asking; if that works it is remembered as a trait."""
-        telling = self._candidate.validated and before != target
-        done = await self._candidate.commit(commit, release=False)
+        done = await self._committed(self._candidate, commit, undo, before, target)
+        return self._refused(done) if done.refusal is not None else self._saw(done.running, before, target)
+
+    async def _committed(
+        self, candidate: Candidate[S], commit: bytes, undo: bytes | None, before: S, target: S
+    ) -> Prepared[S]:
+        """Commit what is staged and read back. If the device was asked to validate, says ok and does not run
+        the target, undo, and once more without asking; if that works it is remembered as a trait."""
+        telling = candidate.validated and before != target
+        done = await candidate.commit(commit, release=False)
         if done.refusal is None and telling and done.running != target:
             if undo is not None:
                 await self._session.flight((undo,))
-            again = await self._candidate.edit(target, before, validate=False)
+            again = await candidate.edit(target, before, validate=False)
             if again.refusal is None and (undo is None or again.running == before):
-                done = await self._candidate.commit(commit, release=False)
-        if done.refusal is not None:
-            return self._refused(done)
-        if telling and done.running == target and not self._candidate.validated:
+                done = await candidate.commit(commit, release=False)
+        if done.refusal is None and telling and done.running == target and not candidate.validated:
             self._traits = self._traits.model_copy(update={"validate_then_commit": False})
-        return self._saw(done.running, before, target)
+        return done
 
     async def _commit_for_good(self, commit: bytes, *, before: Snapshot | None, target: Snapshot) -> Step:
         done = await self._candidate.commit(commit, release=True)
@@ -202,7 +242,7 @@ class NetconfDevice:
         seen = judge(running, before=before, target=target, hoped=Seen.TARGET)
         return Step(seen, self._traits, running)
 
-    def _refused(self, prepared: Prepared) -> Step:
+    def _refused(self, prepared: Prepared[Snapshot]) -> Step:
         return Step(Seen.REFUSED, self._traits, prepared.running, prepared.refusal)
 
     def _failed(self, error: BellweaveError) -> Step:

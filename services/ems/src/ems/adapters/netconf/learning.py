@@ -6,7 +6,7 @@ monitoring data (RFC 6022), else from its hello; what it does not have is left o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from urllib.parse import parse_qs
 
 from lxml import etree
@@ -30,6 +30,7 @@ _GET_LIBRARIES = (
 _GET_HARDWARE = operations.get(f'<hardware xmlns="{HARDWARE_NS}"/>'.encode())
 _GET_INTERFACES = operations.get(f'<interfaces xmlns="{INTERFACES_NS}"/>'.encode())
 _MOST = 20_000
+_SOURCES_AT_ONCE = 8
 
 
 def all_or_nothing(capabilities: frozenset[str]) -> bool:
@@ -46,7 +47,7 @@ async def learn(session: NetconfSession) -> Profile:
         modules=modules,
         components=tuple(_components(hardware)),
         interfaces=tuple(_interfaces(interfaces)),
-        manageable=any(module.name == MODULE for module in modules),
+        manageable=any(module.name == MODULE and module.implemented for module in modules),
         all_or_nothing=all_or_nothing(session.capabilities),
     )
 
@@ -56,7 +57,23 @@ async def learn_modules(session: NetconfSession) -> tuple[Module, ...]:
     in_hello = modules_in_hello(session.capabilities)
     if any(module.name == MODULE for module in in_hello):
         return in_hello
+    return await learn_library(session)
+
+
+async def learn_library(session: NetconfSession) -> tuple[Module, ...]:
+    """All modules with their features, those that are only imported included."""
     return _first_found(await _read(session, _GET_LIBRARIES), session.capabilities)
+
+
+async def fetch_sources(session: NetconfSession, modules: Sequence[Module]) -> list[str | None]:
+    """The device's own sources of modules (RFC 6022), None for each that it does not give."""
+    sources: list[str | None] = []
+    for start in range(0, len(modules), _SOURCES_AT_ONCE):
+        asked = modules[start : start + _SOURCES_AT_ONCE]
+        replies = await session.flight([operations.get_schema(m.name, m.revision) for m in asked])
+        for reply in replies:
+            sources.append(None if reply.refusal is not None else str(reply.data.text or "") or None)
+    return sources
 
 
 def modules_in_hello(capabilities: frozenset[str]) -> tuple[Module, ...]:
@@ -82,11 +99,13 @@ async def _read(session: NetconfSession, reads: tuple[bytes, ...]) -> list[etree
 def _first_found(libraries: list[etree._Element | None], capabilities: frozenset[str]) -> tuple[Module, ...]:
     new, old, monitoring = libraries
     found = (
-        [_module(element, _LIBRARY) for element in _each(new, _LIBRARY, "module")],
         [
-            _module(element, _LIBRARY)
+            *(_module(element, _LIBRARY) for element in _each(new, _LIBRARY, "module")),
+            *(_module(element, _LIBRARY, implemented=False) for element in _imported(new)),
+        ],
+        [
+            _module(element, _LIBRARY, implemented=_text(element, _LIBRARY, "conformance-type") != "import")
             for element in _each(old, _LIBRARY, "module")
-            if element.findtext(f"{{{_LIBRARY}}}conformance-type") != "import"
         ],
         [
             Module(
@@ -102,12 +121,19 @@ def _first_found(libraries: list[etree._Element | None], capabilities: frozenset
     return tuple(sorted(set(modules), key=lambda module: (module.name, module.revision)))
 
 
-def _module(element: etree._Element, namespace: str) -> Module:
+def _module(element: etree._Element, namespace: str, *, implemented: bool = True) -> Module:
     return Module(
         _text(element, namespace, "name"),
         _text(element, namespace, "revision"),
         _text(element, namespace, "namespace"),
+        tuple(sorted((item.text or "").strip() for item in element.iterchildren(f"{{{namespace}}}feature"))),
+        implemented,
     )
+
+
+def _imported(library: etree._Element | None) -> Iterator[etree._Element]:
+    """Modules of the new library that are only there for their types; some are implemented in another set."""
+    return _each(library, _LIBRARY, "import-only-module")
 
 
 def _components(data: etree._Element | None) -> Iterator[Component]:

@@ -11,6 +11,7 @@ from ems.adapters.netconf.xml import escape
 
 _NMDA = "urn:ietf:params:xml:ns:yang:ietf-netconf-nmda"
 _DATASTORES = "urn:ietf:params:xml:ns:yang:ietf-datastores"
+_MONITORING = "urn:ietf:params:xml:ns:yang:ietf-netconf-monitoring"
 _NOTIFICATIONS = "urn:ietf:params:xml:ns:netconf:notification:1.0"
 
 LOCK: Final = b"<lock><target><candidate/></target></lock>"
@@ -29,6 +30,20 @@ def get_config(datastore: str, subtree: bytes) -> bytes:
         datastore.encode(),
         subtree,
     )
+
+
+def get_whole(datastore: str) -> bytes:
+    """get-config of everything that the login may read."""
+    return b"<get-config><source><%b/></source></get-config>" % datastore.encode()
+
+
+def get_schema(name: str, revision: str) -> bytes:
+    """The text of a module (RFC 6022)."""
+    version = f"<version>{escape(revision)}</version>" if revision else ""
+    return (
+        f'<get-schema xmlns="{_MONITORING}"><identifier>{escape(name)}</identifier>{version}'
+        f"<format>yang</format></get-schema>"
+    ).encode()
 
 
 def get(subtree: bytes) -> bytes:
