@@ -13,7 +13,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from ems.adapters.vault import FernetVault
-from ems.api import router
+from ems.api.devices import router
 from ems.domain.device import Profile
 from ems.store import EmsStore
 from ems.usecases.device import Devices

@@ -43,7 +43,7 @@ async def test_what_somebody_changed_is_told_leaf_by_leaf(network: Network, open
     before = await device.configuration()
     await somebody_else_edits(network, "ne-a", DIMMED)
     after = await device.configuration()
-    (only,) = differences(before, after)
+    (only,) = differences(before.content, after.content)
     assert (only.path, only.before, only.after) == (ATTENUATION, None, "3.0")
 
 

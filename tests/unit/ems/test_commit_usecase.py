@@ -12,6 +12,7 @@ import pytest
 from ems.domain.quantum_node import snapshot_of
 from ems.domain.snapshot import Snapshot
 from ems.ports import Order, Sight, StoredPlan
+from ems.usecases.busy import Busy
 from ems.usecases.commit import DeviceCommit
 from qcommit.device import Action, Seen
 from qcommit.machine import Change, Limits, Phase
@@ -115,7 +116,7 @@ class Ems:
         """A new process over the same rows and devices; candidates died with the sessions."""
         self.hands.holder.clear()
         self.commit = DeviceCommit(
-            self.store, self.hands, self.parent, now_s=time.time, epoch=lambda: epoch, limits=LIMITS
+            self.store, self.hands, self.parent, Busy(), now_s=time.time, epoch=lambda: epoch, limits=LIMITS
         )
 
     async def tell(self, verb: Verb, *elements: str, change_id: str = "chg_1") -> CommitReply:

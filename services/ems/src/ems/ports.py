@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
-from ems.domain.configuration import Configuration
+from ems.domain.configuration import Configuration, Content
 from ems.domain.device import DeviceAddress, Login, Profile, Traits
+from ems.domain.drift import Cause, Comparison, Datastore, Drift, Policy, Revision
 from ems.domain.managed import Access, ManagedDevice, ManagedState
 from ems.domain.observation import DeviceEvent, Operational, Step
 from ems.domain.report import Report, Told
@@ -19,6 +21,7 @@ from ems.domain.snapshot import Snapshot
 from qcommit.device import Action, Seen
 from qcommit.machine import Change
 from qmodel.contracts.commit import Outcome
+from qmodel.contracts.ems import DriftState
 from qmodel.nodeconfig import NodeConfig
 
 
@@ -263,6 +266,44 @@ class DeviceStore(Protocol):
     async def set_traits(self, name: str, traits: Traits) -> None: ...
 
     async def intended(self, element: str) -> NodeConfig | None: ...
+
+
+class RevisionStore(Protocol):
+    """Revisions of what devices should run and of what they run, and drift. Every method that names an
+    element raises NotFound if there is none."""
+
+    async def node_intended(self, element: str) -> Snapshot:
+        """What the NMS wants of the element."""
+        ...
+
+    async def newest_intended(self, element: str) -> tuple[Revision | None, Policy]:
+        """None before the element was compared for the first time."""
+        ...
+
+    async def intend(self, element: str, content: Content, cause: Cause, who: str, after: int) -> int:
+        """A new intended revision, its number returned. Raises Conflict if the newest one is not `after`."""
+        ...
+
+    async def record(
+        self, element: str, running: Content, found: Comparison, ended: DriftState, who: str, at: datetime
+    ) -> None:
+        """What runs, and what was found against what is intended: drift begins, changes, or ends as `ended`
+        by `who`. Raises Conflict if something else was intended meanwhile."""
+        ...
+
+    async def set_policy(self, element: str, policy: Policy) -> None: ...
+
+    async def policy(self, element: str) -> Policy: ...
+
+    async def revision(self, element: str, datastore: str, number: int | None) -> Revision:
+        """The newest one without a number. Raises NotFound."""
+        ...
+
+    async def revisions(
+        self, element: str, datastore: Datastore, before: int, limit: int
+    ) -> list[Revision]: ...
+
+    async def drifts(self, element: str | None, all_states: bool, before: int, limit: int) -> list[Drift]: ...
 
 
 class ReportStore(Protocol):

@@ -88,3 +88,26 @@ class PerformanceSample(Event):
     element: Name
     at: datetime
     values: dict[str, float]
+
+
+class DriftState(StrEnum):
+    """How drift is: open, or how it ended."""
+
+    OPEN = "open"
+    OVERWRITTEN = "overwritten"
+    IMPORTED = "imported"
+    GONE = "gone"
+
+
+class DriftChanged(Event):
+    """A device was found to run something else than is intended, or no longer does. `difference` has lines
+    that begin with `- ` (intended) or `+ ` (what runs), at most 200."""
+
+    service: ClassVar[str] = "ems"
+    topic: ClassVar[str] = "drift"
+
+    element: Name
+    state: DriftState
+    found_at: datetime = Field(description="domain time")
+    difference: tuple[str, ...] = Field(default=(), max_length=200)
+    ended_by: str | None = None

@@ -18,6 +18,7 @@ from ems.domain.quantum_node import KEYS, KINDS, MODULE, entry_of
 from ems.domain.snapshot import Entry, Snapshot
 from qyang.leaves import Difference, leaves, text_of
 from qyang.leaves import differences as leaf_differences
+from qyang.paths import quoted
 from qyang.schema import Node, Schema
 from qyang.tree import Record, Rows
 from qyang.xmlin import Data, read_xml
@@ -29,17 +30,30 @@ CONTAINER: Final = f"{MODULE}:quantum-node"
 @dataclass(frozen=True)
 class Content:
     """A configuration as it is kept: canonical XML of the base, the snapshot of what is owned, and what the
-    device's schema does not know. Equal contents have equal digests."""
+    device's schema does not know. Equal contents have equal digests. `base_leaves` shows the base by path,
+    readable when the schema has gone."""
 
     base: str
     node: Snapshot
     unknown: dict[str, str] = field(default_factory=dict)
+    base_leaves: dict[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def digest(self) -> str:
         """SHA-256, hexadecimal."""
         text = json.dumps([self.base, self.node.to_json(), sorted(self.unknown.items())])
         return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def leaves(self) -> dict[str, str]:
+        """Every leaf by its path; of what is owned, those that are not at their default."""
+        return self.base_leaves | _node_leaves(self.node) | self.unknown
+
+    def with_node(self, node: Snapshot) -> Content:
+        return Content(self.base, node, self.unknown, self.base_leaves)
+
+    def with_base_of(self, other: Content) -> Content:
+        return Content(other.base, self.node, other.unknown, other.base_leaves)
 
 
 @dataclass(frozen=True)
@@ -76,7 +90,8 @@ class Configuration:
 
     @property
     def content(self) -> Content:
-        return Content(to_xml(self.schema.root, self.base), self.node, self.unknown)
+        root = self.schema.root
+        return Content(to_xml(root, self.base), self.node, self.unknown, leaves(root, self.base))
 
     @property
     def tree(self) -> Record:
@@ -91,28 +106,23 @@ class Configuration:
                 owned[kind] = Rows(rows)
         return Record({**self.base, CONTAINER: owned})
 
-    def with_base_of(self, other: Configuration) -> Configuration:
-        return Configuration(self.schema, other.base, self.node, other.unknown)
-
     def with_node(self, node: Snapshot) -> Configuration:
         return Configuration(self.schema, self.base, node, self.unknown)
 
-    @property
-    def leaves(self) -> dict[str, str]:
-        """Every leaf by its path; of what is owned, those that are not at their default."""
-        found = leaves(self.schema.root, self.base)
-        for entry in self.node.entries:
-            path = f"/{CONTAINER}/{entry.kind}" + "".join(
-                f"[{name}='{value}']" for name, value in zip(KEYS, entry.key, strict=True)
-            )
-            found[path] = ""
-            found |= {f"{path}/{name}": value for name, value in entry.leaves}
-        return found | self.unknown
 
-
-def differences(before: Configuration, after: Configuration) -> tuple[Difference, ...]:
+def differences(before: Content, after: Content) -> tuple[Difference, ...]:
     """What leads from one to the other, leaf by leaf."""
     return leaf_differences(before.leaves, after.leaves)
+
+
+def _node_leaves(node: Snapshot) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for entry in node.entries:
+        keys = "".join(f"[{name}={quoted(value)}]" for name, value in zip(KEYS, entry.key, strict=True))
+        path = f"/{CONTAINER}/{entry.kind}{keys}"
+        found[path] = ""
+        found |= {f"{path}/{name}": value for name, value in entry.leaves}
+    return found
 
 
 def _entry(node: Node, entry: Record) -> Entry:

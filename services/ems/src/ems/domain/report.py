@@ -6,17 +6,20 @@ one transaction, so that nothing is told twice and no counted bit is lost.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from ems.domain.observation import ActiveAlarm, Operational, UsageCounter
 from qmodel.contracts.ems import CircuitReadiness, ElementReadiness, PerceivedSeverity, UsageCounted
+from qyang.leaves import Difference
 
 _FIDELITY_STEP = 0.01
 HEARTBEAT = ("element", "heartbeat-lost")
 QUARANTINE = ("element", "quarantined")
-"""Raised and cleared by changes, whatever a reading of the device says."""
+DRIFT = ("configuration", "drift")
+_OURS = {QUARANTINE, DRIFT}
+"""Raised and cleared by changes and checks, whatever a reading of the device says."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,15 @@ def quarantine_alarm(problem: str | None, at: datetime) -> ActiveAlarm:
     return ActiveAlarm(*QUARANTINE, severity, problem or "", at)
 
 
+def drift_alarm(difference: Sequence[Difference], at: datetime) -> ActiveAlarm:
+    """That what runs is not what is intended; its end with an empty difference."""
+    if not difference:
+        return ActiveAlarm(*DRIFT, PerceivedSeverity.CLEARED, "", at)
+    first, more = difference[0], len(difference) - 1
+    text = f"changed beside the management: {'; '.join(first.lines)}" + (f" and {more} more" if more else "")
+    return ActiveAlarm(*DRIFT, PerceivedSeverity.WARNING, text[:1000], at)
+
+
 def _differs(before: Iterable[CircuitReadiness], now: Iterable[CircuitReadiness]) -> bool:
     old, new = {c.link_id: c for c in before}, {c.link_id: c for c in now}
     return old.keys() != new.keys() or any(
@@ -129,5 +141,5 @@ def _alarms(told: Told, active: Iterable[ActiveAlarm], at: datetime) -> Iterable
     for key, alarm in now.items():
         if told.alarms.get(key) != (alarm.severity, alarm.text):
             yield alarm
-    for resource, alarm_type in sorted(told.alarms.keys() - now.keys() - {QUARANTINE}):
+    for resource, alarm_type in sorted(told.alarms.keys() - now.keys() - _OURS):
         yield ActiveAlarm(resource, alarm_type, PerceivedSeverity.CLEARED, "", at)

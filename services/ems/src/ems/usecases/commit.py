@@ -17,6 +17,7 @@ import structlog
 from ems.domain.quantum_node import snapshot_of
 from ems.domain.snapshot import Snapshot
 from ems.ports import CommitStore, DeviceHands, Order, ParentLine
+from ems.usecases.busy import Busy
 from qcommit.desk import Desk
 from qcommit.device import Action, Seen, next_action
 from qcommit.machine import Change, Heard, Level, Limits, Member, Phase
@@ -76,6 +77,7 @@ class DeviceCommit:
         store: CommitStore,
         hands: DeviceHands,
         parents: ParentLine,
+        busy: Busy,
         *,
         now_s: Callable[[], float],
         epoch: Callable[[], int],
@@ -89,7 +91,7 @@ class DeviceCommit:
         self._now_s = now_s
         self._epoch = epoch
         self._plans: dict[str, Plan] = {}
-        self._taken: dict[str, str] = {}
+        self._busy = busy
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self.desk = Desk(Runner(self, self, now_s, limits), self._load, epoch)
 
@@ -133,7 +135,7 @@ class DeviceCommit:
                 if self._hands.staged(element, change_id):
                     await self._hands.act(element, Action.DISCARD, Order(change_id, change_id, 0.0, target))
         self._plans.pop(change_id, None)
-        self._taken = {e: holder for e, holder in self._taken.items() if holder != change_id}
+        self._busy.give_back(change_id)
 
     async def _open(self, request: CommitAtEms) -> CommitReply | None:
         """Plan the change, or say why not: an element not ours, or busy with another change."""
@@ -145,10 +147,10 @@ class DeviceCommit:
             element, why = next(iter(unmanaged.items()))
             return CommitReply(change_id=request.change_id, vote=Vote.REFUSED, detail=why, where=element)
         held = await self._store.claimed(request.change_id, elements)
-        held |= {e: self._taken[e] for e in elements if e in self._taken}  # nothing is awaited from here on
+        held |= {e: by for e in elements if (by := self._busy.holder(e))}  # nothing is awaited from here on
         if held:
             element, holder = next(iter(held.items()))
-            detail = f"{element} is busy with change {holder}"
+            detail = f"{element} is busy with {holder}"
             return CommitReply(change_id=request.change_id, vote=Vote.BUSY, detail=detail, where=element)
         try:
             self._plans[request.change_id] = _plan(request.targets)
@@ -156,7 +158,7 @@ class DeviceCommit:
             return CommitReply(
                 change_id=request.change_id, vote=Vote.REFUSED, detail=error.detail, where=error.where
             )
-        self._taken |= dict.fromkeys(elements, request.change_id)
+        self._busy.take(elements, request.change_id)
         self.desk.open(
             Change(
                 change_id=request.change_id,
@@ -184,7 +186,7 @@ class DeviceCommit:
                 self._moved(member.name, True)
 
     def _forget(self, change: Change) -> None:
-        self._taken = {e: holder for e, holder in self._taken.items() if holder != change.change_id}
+        self._busy.give_back(change.change_id)
         if not change.unknown or not self._plans[change.change_id].durable:
             self._plans.pop(change.change_id, None)
 

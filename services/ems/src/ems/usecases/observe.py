@@ -1,4 +1,5 @@
-"""Keeps looking at one device: its state by reading, its alarms as they come, its counters into usage.
+"""Keeps looking at one device: its state by reading, its alarms as they come, its counters into usage, its
+configuration by the audit.
 
 `worker` runs one `Observer` per device. A reading that an alarm overtook does not touch alarms, so that an
 old reading never clears a new alarm; of one that a change overtook only the counters count.
@@ -15,6 +16,7 @@ from ems.domain.managed import ManagedState
 from ems.domain.observation import ActiveAlarm
 from ems.domain.report import Report, Told, of_alarm, of_reading, of_silence
 from ems.ports import DeviceFleet, DeviceStore, ReportStore
+from ems.usecases.audit import Audit
 from qmodel.errors import BellweaveError
 
 _SAMPLE_EVERY = 10
@@ -31,6 +33,7 @@ class Observer:
         fleet: DeviceFleet,
         devices: DeviceStore,
         reports: ReportStore,
+        audit: Audit,
         *,
         now: Callable[[], datetime],
         poll_s: float,
@@ -40,6 +43,7 @@ class Observer:
         self._fleet = fleet
         self._devices = devices
         self._reports = reports
+        self._audit = audit
         self._now = now
         self._poll_s = poll_s
         self._silence_s = silence_s
@@ -55,11 +59,13 @@ class Observer:
         self._moves += 1
         if ended:
             self._look.set()
+            self._audit.look()
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._read_on())
             tasks.create_task(self._listen_on())
+            tasks.create_task(self._audit.run())
 
     async def _read_on(self) -> None:
         silent_s = 0.0
@@ -106,11 +112,14 @@ class Observer:
                 continue
             retry_s = _FIRST_RETRY_S
             self._look.set()  # whatever happened while nobody listened is read now
+            self._audit.look()
             try:
                 while True:
                     event = await watch.next_event()
                     if isinstance(event, ActiveAlarm):
                         await self._alarm(event)
+                    else:
+                        self._audit.look()
                     self._look.set()
             except BellweaveError:
                 await watch.close()

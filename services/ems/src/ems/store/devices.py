@@ -1,7 +1,4 @@
-"""The EMS's database: devices, intended configurations, what was seen, and the rows of its changes.
-
-Implements the store protocols of `ems.ports`; the only room with SQL. One method is one transaction.
-"""
+"""Devices, the node configurations intended for them, what was seen of them, and the rows of changes."""
 
 from __future__ import annotations
 
@@ -18,6 +15,7 @@ from ems.domain.observation import ActiveAlarm
 from ems.domain.report import Report, Told, quarantine_alarm
 from ems.domain.snapshot import Snapshot
 from ems.ports import StoredPlan, Vault
+from ems.store.datastores import follow_change
 from qcommit.machine import Change, Phase
 from qkit import commitlog
 from qkit.database import Connection, Database
@@ -43,7 +41,7 @@ class EmsStore:
         self._vault = vault
         self._now = now
         self._told_of: dict[str, Told] = {}
-        self._sql = load_queries("ems")
+        self._sql = load_queries("ems.store")
 
     # Devices.
 
@@ -172,6 +170,7 @@ class EmsStore:
                         "change_id": change.change_id,
                     }
                     await conn.execute(self._sql.intend, row)
+                    await follow_change(conn, element, target, change.change_id)
                 await conn.execute(self._sql.forget_readiness, {"elements": list(targets)})
             if change.phase.final:
                 await self._mark_quarantine(conn, change)
@@ -282,6 +281,11 @@ class EmsStore:
                 for a in await alarms.fetchall()
             },
         )
+
+    async def tell_alarms(self, conn: Connection, element: str, alarms: Iterable[ActiveAlarm]) -> None:
+        """Raise or clear alarms in a transaction of another room of the store."""
+        self._told_of.pop(element, None)
+        await self._alarms(conn, element, alarms)
 
     async def _alarms(self, conn: Connection, element: str, alarms: Iterable[ActiveAlarm]) -> None:
         for alarm in alarms:
