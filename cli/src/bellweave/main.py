@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from bellweave.commands import account, billing, network, order, service, watch
+from bellweave.commands import account, billing, datastores, network, order, service, watch
 from bellweave.toolbox import Toolbox, tools_of
 from bellweave.trouble import REFUSED, Mistyped, Trouble
 
@@ -51,6 +51,7 @@ app.command()(service.links)
 app.command()(service.sites)
 app.add_typer(network.topology_app, name="topology")
 app.command()(network.devices)
+app.command()(datastores.drift)
 app.add_typer(network.device_app, name="device")
 app.command()(network.alarms)
 app.command()(billing.usage)

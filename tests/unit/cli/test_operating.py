@@ -193,3 +193,66 @@ def test_services_elsewhere_are_named_by_the_environment(bench: Any, tmp_path: P
     bench.environment["BELLWEAVE_NMS_NORTH_URL"] = "http://192.0.2.1:1003"
     assert bench.run("topology", "show", "--operator", "north") == 1
     assert "unencrypted" in bench.err
+
+
+LEAF = {"path": "/m:c/x", "before": "1", "after": "2"}
+COMPARISON = {
+    "element": "lab-1", "in_sync": False, "intended_revision": 3, "policy": "alarm", "difference": [LEAF],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "body"),
+    [
+        (["check-sync"], {}),
+        (["sync-to"], {"dry_run": False}),
+        (["sync-to", "--dry-run"], {"dry_run": True}),
+        (["sync-from", "--dry-run"], {"dry_run": True}),
+    ],
+)
+def test_a_device_is_compared_and_synchronized_and_every_leaf_is_shown(
+    operator: Any, words: list[str], body: dict[str, Any]
+) -> None:
+    operator.answers[f"POST ems.south/devices/lab-1/{words[0]}"] = COMPARISON
+    verb, *options = words
+    assert operator.run("device", verb, "lab-1", "--ems", "south", *options) == 0
+    assert "/m:c/x" in operator.out
+    assert json.loads(operator.requests[-1].content) == body
+    assert operator.json("device", verb, "lab-1", "--ems", "south", *options) == COMPARISON
+
+
+def test_what_is_done_about_drift_is_said_and_shown(operator: Any) -> None:
+    answer = {"element": "lab-1", "policy": "overwrite"}
+    for method in ("GET", "PUT"):
+        operator.answers[f"{method} ems.south/devices/lab-1/drift-policy"] = answer
+    assert operator.json("device", "drift-policy", "lab-1", "overwrite", "--ems", "south") == answer
+    assert json.loads(operator.requests[-1].content) == {"policy": "overwrite"}
+    assert operator.json("device", "drift-policy", "lab-1", "--ems", "south") == answer
+    assert operator.run("device", "drift-policy", "lab-1", "ignore", "--ems", "south") == 2
+
+
+def test_drift_of_every_ems_is_listed_together(operator: Any) -> None:
+    found = {"id": 1, "element": "lab-1", "state": "open", "found_at": "2026-01-01T00:00:00Z",
+             "ended_at": None, "ended_by": None, "difference": [LEAF]}  # fmt: skip
+    for ems in ("north", "south"):
+        operator.answers[f"GET ems.{ems}/drifts"] = {"items": [found], "next": None}
+    assert operator.run("drift") == 0
+    assert operator.out.count("/m:c/x: 1 → 2") == 2
+    assert len(operator.json("drift")["items"]) == 2
+
+
+def test_revisions_are_listed_and_any_two_compared(operator: Any) -> None:
+    listed = {"name": "intended@2", "revision": 2, "cause": "sync-from", "who": "olga", "change_id": None,
+              "at": "2026-01-01T00:00:00Z"}  # fmt: skip
+    base = "GET ems.south/devices/lab-1"
+    operator.answers[f"{base}/datastores/intended/revisions"] = {"items": [listed], "next": None}
+    operator.answers[f"{base}/difference"] = {"before": "intended@1", "after": "intended@2",
+                                              "difference": [LEAF]}  # fmt: skip
+    operator.answers[f"{base}/datastores/intended@2"] = {**listed, "leaves": {"/m:c/x": "2"}}
+    assert operator.run("device", "revisions", "lab-1", "--ems", "south") == 0
+    assert "sync-from" in operator.out
+    assert operator.run("device", "difference", "lab-1", "intended@1", "intended@2", "--ems", "south") == 0
+    assert "/m:c/x" in operator.out
+    assert dict(operator.requests[-1].url.params) == {"before": "intended@1", "after": "intended@2"}
+    assert operator.run("device", "datastore", "lab-1", "intended@2", "--ems", "south") == 0
+    assert "/m:c/x" in operator.out

@@ -9,7 +9,7 @@ from lxml import etree
 
 from ems.adapters.netconf.quantum_node import read_snapshot, write_edit
 from ems.domain.quantum_node import config_of, snapshot_of
-from ems.domain.snapshot import Entry, Snapshot, change, difference
+from ems.domain.snapshot import Entry, Snapshot, change
 from qmodel.errors import Invalid
 from qmodel.nodeconfig import Circuit, NodeConfig, Purpose, Role, TimingRole, TimingRoute
 
@@ -102,17 +102,6 @@ def test_an_edit_touches_only_the_entries_that_differ() -> None:
     assert [entry.path for entry in edit.replace] == ["circuit[lnk_1,endpoint,q1]"]
     assert edit.delete == ()
     assert not change(running, running)
-
-
-def test_a_difference_reads_leaf_by_leaf() -> None:
-    slower = ENDPOINT.model_copy(update={"pair_rate_hz": 500.0})
-    lines = difference(
-        snapshot_of(NodeConfig(circuits=(ENDPOINT,))), snapshot_of(NodeConfig(circuits=(slower,)))
-    )
-    assert lines == (
-        "- circuit[lnk_1,endpoint,q1]/pair-rate-hz = 1000.25",
-        "+ circuit[lnk_1,endpoint,q1]/pair-rate-hz = 500.0",
-    )
 
 
 def test_text_in_a_value_stays_text_in_the_edit() -> None:

@@ -123,30 +123,16 @@ def device_add(
 def device_show(ctx: typer.Context, name: DeviceName, ems: Ems = None, as_json: Json = False) -> None:
     """Show what is known of a device: its state, parts and YANG modules."""
     tools = tools_of(ctx)
-    door = _manager(tools, name, ems)
+    door = manager(tools, name, ems)
     device = door.get(f"/devices/{name}")
     tools.show({"ems": door.instance, **device}, lambda: Group(*device_tables(door.instance, device)))
-
-
-@device_app.command("configuration")
-def device_configuration(
-    ctx: typer.Context, name: DeviceName, ems: Ems = None, as_json: Json = False
-) -> None:
-    """Show what a device should run, and in what it differs."""
-    tools = tools_of(ctx)
-    found = _manager(tools, name, ems).get(f"/devices/{name}/configuration")
-    differs = found.get("difference") or None
-    tools.show(
-        found,
-        lambda: facts(f"Configuration of {name}", [("as intended", found["equal"]), ("differs in", differs)]),
-    )
 
 
 @device_app.command("learn")
 def device_learn(ctx: typer.Context, name: DeviceName, ems: Ems = None, as_json: Json = False) -> None:
     """Ask a device again what it is."""
     tools = tools_of(ctx)
-    door = _manager(tools, name, ems)
+    door = manager(tools, name, ems)
     device = door.post(f"/devices/{name}/learn", {})
     tools.show(device, lambda: Group(*device_tables(door.instance, device)))
 
@@ -155,7 +141,7 @@ def device_learn(ctx: typer.Context, name: DeviceName, ems: Ems = None, as_json:
 def device_remove(ctx: typer.Context, name: DeviceName, ems: Ems = None, as_json: Json = False) -> None:
     """Manage a device no longer; nothing changes on it."""
     tools = tools_of(ctx)
-    _manager(tools, name, ems).remove(f"/devices/{name}")
+    manager(tools, name, ems).remove(f"/devices/{name}")
     tools.show({"name": name, "removed": True}, lambda: facts(f"Device {name}", [("managed", False)]))
 
 
@@ -191,7 +177,7 @@ def _of_device(alarm: dict[str, Any]) -> tuple[Any, ...]:
     return alarm.get("element"), alarm.get("resource"), alarm.get("alarm_type"), alarm.get("raised_at")
 
 
-def _manager(tools: Toolbox, name: str, ems: str | None) -> Door:
+def manager(tools: Toolbox, name: str, ems: str | None) -> Door:
     """The EMS that manages the device. Raises Refused if none does."""
     if ems is not None:
         return tools.door("ems", ems)

@@ -91,6 +91,36 @@ def device_tables(ems: str, device: Json) -> list[Table]:
     ]
 
 
+def comparison_table(title: str, difference: Iterable[Json]) -> Table:
+    """Leaves that differ, before and after."""
+    rows = ((each["path"], each["before"], each["after"]) for each in difference)
+    return table(title, ("leaf", "before", "after"), rows)
+
+
+def revisions_table(title: str, revisions: Iterable[Json]) -> Table:
+    columns = ("revision", "why", "by", "change", "since")
+    rows = (
+        (each["name"], each["cause"], each["who"], each.get("change_id"), when(each["at"]))
+        for each in revisions
+    )
+    return table(title, columns, rows)
+
+
+def drift_table(drifts: Iterable[Json]) -> Table:
+    columns = ("device", "state", "found (domain time)", "ended by", "difference")
+    rows = (
+        (
+            each["element"],
+            state(each["state"]),
+            when(each["found_at"]),
+            each.get("ended_by"),
+            [f"{one['path']}: {one['before']} → {one['after']}" for one in each["difference"]],
+        )
+        for each in drifts
+    )
+    return table("Changed beside the management", columns, rows)
+
+
 def alarms_table(alarms: Iterable[tuple[str, Json]]) -> Table:
     """(who says it, alarm), of NMSs and EMSs alike."""
     columns = ("severity", "said by", "about", "what", "root cause", "raised (domain time)", "cleared")

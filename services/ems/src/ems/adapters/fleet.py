@@ -97,14 +97,6 @@ class Fleet:
         held = await self._session(element)
         return await self._kept(element, held, held.session.read_operational())
 
-    async def running(self, element: str) -> Snapshot:
-        """What the device runs of ours now. Raises as `read_operational` does."""
-        held = await self._session(element)
-        step = await held.session.read()
-        if step.running is None:
-            raise step.error or BellweaveError("nothing could be read", where=element)
-        return step.running
-
     async def configuration(self, element: str) -> Configuration:
         """Everything that the device runs. Raises as `read_operational` does."""
         held = await self._session(element)

@@ -76,12 +76,6 @@ class DeviceOut(BaseModel):
     version: int
 
 
-class ConfigurationOut(BaseModel):
-    intended: dict[str, object]
-    equal: bool
-    difference: list[str]
-
-
 class AlarmOut(BaseModel):
     id: int
     element: str
@@ -163,16 +157,6 @@ def _device_routes(
     async def remove(name: str, _: Operator) -> None:
         await devices.remove(name)
         changed()
-
-    @routes.get("/devices/{name}/configuration")
-    async def configuration(name: str, _: Operator) -> ConfigurationOut:
-        """What the device should run, and by which lines what it runs now differs."""
-        found = await devices.configuration(name)
-        return ConfigurationOut(
-            intended=found.intended.model_dump(mode="json"),
-            equal=not found.difference,
-            difference=list(found.difference),
-        )
 
 
 def _reading_routes(routes: APIRouter, devices: Devices, readings: Readings) -> None:

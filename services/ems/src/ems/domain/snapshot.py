@@ -2,8 +2,8 @@
 
 A snapshot is a sorted set of list entries, every leaf in its canonical text and no leaf at its default, so
 two of them are equal exactly when the devices would do the same, whatever order, prefixes or number format
-a server prints. Adapters read and write snapshots, the store keeps them, plans show their difference. What
-a snapshot does not cover is never touched on a device.
+a server prints. Adapters read and write snapshots, the store keeps them. What a snapshot does not cover is
+never touched by a network-wide change.
 """
 
 from __future__ import annotations
@@ -78,19 +78,3 @@ def change(running: Snapshot, target: Snapshot) -> Change:
         replace=tuple(entry for name, entry in then.items() if name in now and now[name] != entry),
         delete=tuple(entry for name, entry in now.items() if name not in then),
     )
-
-
-def difference(running: Snapshot, target: Snapshot) -> tuple[str, ...]:
-    """What would change, for people: lines that begin with `- ` or `+ `, a leaf each, sorted by path."""
-    now, then = _lines(running), _lines(target)
-    gone = [(line, "- ") for line in now - then]
-    new = [(line, "+ ") for line in then - now]
-    return tuple(sign + line for line, sign in sorted(gone + new))
-
-
-def _lines(snapshot: Snapshot) -> set[str]:
-    lines: set[str] = set()
-    for entry in snapshot.entries:
-        lines.add(entry.path)
-        lines.update(f"{entry.path}/{name} = {value}" for name, value in entry.leaves)
-    return lines

@@ -9,11 +9,8 @@ from dataclasses import dataclass
 
 from ems.domain.device import DeviceAddress, Login, Profile, Traits
 from ems.domain.managed import ManagedDevice, state_of
-from ems.domain.quantum_node import snapshot_of
-from ems.domain.snapshot import difference
 from ems.ports import DeviceAdapter, DeviceFleet, DeviceStore
 from qmodel.errors import Invalid
-from qmodel.nodeconfig import NodeConfig
 
 
 @dataclass(frozen=True)
@@ -27,14 +24,6 @@ class NewDevice:
     login: Login
     host_key: str | None = None
     trust_on_first_use: bool = False
-
-
-@dataclass(frozen=True)
-class Configuration:
-    """What a device should run, and the lines by which it differs (empty: equal)."""
-
-    intended: NodeConfig
-    difference: tuple[str, ...]
 
 
 class Devices:
@@ -89,13 +78,6 @@ class Devices:
         """Raises NotFound, Conflict."""
         await self._store.remove_device(name)
         await self._fleet.drop(name)
-
-    async def configuration(self, name: str) -> Configuration:
-        """Intended against running, read now. Raises NotFound, DeviceError, Unavailable, TimedOut."""
-        await self._store.device(name)
-        intended = await self._store.intended(name) or NodeConfig()
-        running = await self._fleet.running(name)
-        return Configuration(intended, difference(running, snapshot_of(intended)))
 
     async def _learn(self, address: DeviceAddress, login: Login) -> Profile:
         session = await self._adapter.open(address, login, Traits())
