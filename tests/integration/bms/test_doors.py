@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import time
 from typing import Any
 
@@ -157,3 +159,25 @@ async def test_strange_names_are_not_found_rather_than_an_error(stack: Any) -> N
     for path in ("customers/nobody", "invoices/inv_0", "invoices/inv_0.csv", "quota/x", "plans/none"):
         assert (await stack.http.get(f"/{path}", headers=auditor)).status_code == 404
     assert (await stack.http.get("/customers/%00", headers=auditor)).status_code == 422
+
+
+async def test_a_forged_cursor_is_refused_by_every_list(stack: Any) -> None:
+    auditor = stack.issuer.token("auditor")
+    forged: tuple[Any, ...] = (
+        [{}],
+        [None],
+        [True],
+        [1.5],
+        [[]],
+        [],
+        ["a", 1],
+        ["\x00"],
+        [2**63],
+        {"a": 1},
+        7,
+    )
+    for path in ("customers", "plans", "contracts", "usage", "invoices"):
+        for key in forged:
+            cursor = base64.urlsafe_b64encode(json.dumps(key).encode()).decode().rstrip("=")
+            answer = await stack.http.get(f"/{path}", params={"cursor": cursor}, headers=auditor)
+            assert answer.status_code == 422, (path, key, answer.text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import time
 from typing import Any
@@ -167,7 +168,7 @@ async def test_the_tenants_stream_tells_its_own_changes_and_goes_on_where_it_was
     async def first(scope: Scope, since: Position, count: int) -> list[str]:
         told: list[str] = []
         async with asyncio.timeout(10):
-            async for text in everything_told(reads, Feed(1), scope, f"{since.xid}-{since.note_id}"):
+            async for text in everything_told(reads, Feed(1), scope, since):
                 if text:
                     told.append(text)
                 if len(told) == count:
@@ -179,3 +180,75 @@ async def test_the_tenants_stream_tells_its_own_changes_and_goes_on_where_it_was
     rest = await first(Scope("acme"), Position(int(position[0]), int(position[1])), 4)
     assert rest == told[4:8]
     assert await reads.journal(Scope("globex"), start, 10) == []
+
+
+async def test_a_stream_of_everything_begins_with_its_answer(rig: Any) -> None:
+    answered, read_on, told = asyncio.Event(), asyncio.Event(), asyncio.Queue[bytes]()
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(60)
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        answered.set()
+        await read_on.wait()
+        told.put_nowait(message.get("body", b""))
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/api/v1/events",
+        "query_string": b"",
+        "headers": [(b"authorization", f"Bearer {rig.issuer.token('acme', 'tenant')}".encode())],
+    }
+    stream = asyncio.create_task(rig.process.app(scope, receive, send))
+    await answered.wait()
+    order_id = await rig.order(sites=["Alice", "Bob"])
+    await rig.until_order(order_id, "completed")
+    read_on.set()
+    async with asyncio.timeout(10):
+        while b"data: " not in (piece := await told.get()):
+            pass
+    assert order_id.encode() in piece
+    assert b'"step": "quota"' in piece
+    stream.cancel()
+    await asyncio.gather(stream, return_exceptions=True)
+
+
+async def test_an_event_id_of_another_stream_is_refused_before_the_stream_opens(rig: Any) -> None:
+    order_id = await rig.order(sites=["Alice", "Bob"])
+    async with rig.client() as client:
+        for path in ("/events", f"/orders/{order_id}/events"):
+            answer = await client.get(path, headers={"Last-Event-ID": "x-1"})
+            assert (answer.status_code, answer.json()["where"]) == (422, "Last-Event-ID")
+
+
+async def test_a_forged_cursor_is_refused_by_every_list(rig: Any) -> None:
+    order_id = await rig.order(sites=["Alice", "Bob"])
+    service_id = (await rig.until_order(order_id, "completed"))["service_id"]
+    lists = (
+        "/orders",
+        "/services",
+        "/links",
+        f"/services/{service_id}/links",
+        f"/services/{service_id}/history",
+    )
+    forged: tuple[Any, ...] = (
+        [{}],
+        [None],
+        [True],
+        [1.5],
+        [[]],
+        [],
+        ["a", "b"],
+        ["\x00"],
+        [2**63],
+        {"a": 1},
+        7,
+    )
+    async with rig.client() as client:
+        for path in lists:
+            for key in forged:
+                cursor = base64.urlsafe_b64encode(json.dumps(key).encode()).decode().rstrip("=")
+                answer = await client.get(path, params={"cursor": cursor})
+                assert answer.status_code == 422, (path, key, answer.text)

@@ -40,7 +40,7 @@ from sms.api.shapes import (
     show_service,
     show_usage,
 )
-from sms.api.streams import everything_told, order_told, stream
+from sms.api.streams import everything_told, note_id_of, order_told, position_of, stream
 from sms.ports import Binder, Reads, Scope
 from sms.usecases.intake import Intake
 from sms.usecases.service import Termination
@@ -126,7 +126,7 @@ def _orders(doors: Doors) -> APIRouter:
         order's final state."""
         scope = _scope(principal)
         await doors.reads.order_news(scope, order_id, 0, 1)
-        told = order_told(doors.reads, doors.feed, scope, order_id, last_event_id)
+        told = order_told(doors.reads, doors.feed, scope, order_id, note_id_of(last_event_id))
         return stream(doors.feed, told)
 
     @routes.delete("/orders/{order_id}", status_code=202)
@@ -228,7 +228,8 @@ def _network(doors: Doors) -> APIRouter:
     async def follow_everything(principal: Viewer, last_event_id: LastEventId = None) -> StreamingResponse:
         """Server-sent events of what is told about orders, services and links, from now on or after
         `Last-Event-ID`."""
-        told = everything_told(doors.reads, doors.feed, _scope(principal), last_event_id)
+        since = position_of(last_event_id) if last_event_id else await doors.reads.journal_end()
+        told = everything_told(doors.reads, doors.feed, _scope(principal), since)
         return stream(doors.feed, told)
 
     return routes

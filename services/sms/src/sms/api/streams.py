@@ -32,11 +32,8 @@ def stream(feed: Feed, told: AsyncIterator[str]) -> StreamingResponse:
     return StreamingResponse(_limited(feed, told), media_type="text/event-stream", headers=headers)
 
 
-async def order_told(
-    reads: Reads, feed: Feed, scope: Scope, order_id: str, last_event_id: str | None
-) -> AsyncIterator[str]:
+async def order_told(reads: Reads, feed: Feed, scope: Scope, order_id: str, after: int) -> AsyncIterator[str]:
     """Events `progress` (id: the note's) and `state`, until the order is final and all is told."""
-    after = _note_id(last_event_id)
     state: OrderState | None = None
     while True:
         tick = feed.next()
@@ -60,11 +57,8 @@ async def order_told(
         await wait(tick, _LOOK_S)
 
 
-async def everything_told(
-    reads: Reads, feed: Feed, scope: Scope, last_event_id: str | None
-) -> AsyncIterator[str]:
+async def everything_told(reads: Reads, feed: Feed, scope: Scope, since: Position) -> AsyncIterator[str]:
     """Events named by topic (order, service, link); their ids are positions in the journal."""
-    since = _position(last_event_id) or await reads.journal_end()
     while True:
         tick = feed.next()
         news = await reads.journal(scope, since, _BATCH)
@@ -101,7 +95,8 @@ def _event(name: str, data: str, event_id: str | None = None) -> str:
     return f"{head}event: {name}\ndata: {data}\n\n"
 
 
-def _note_id(last_event_id: str | None) -> int:
+def note_id_of(last_event_id: str | None) -> int:
+    """The note after which a stream of one order goes on. Raises Invalid."""
     if last_event_id is None:
         return 0
     if not last_event_id.isascii() or not last_event_id.isdigit() or len(last_event_id) > 18:
@@ -109,10 +104,9 @@ def _note_id(last_event_id: str | None) -> int:
     return int(last_event_id)
 
 
-def _position(last_event_id: str | None) -> Position | None:
-    if last_event_id is None:
-        return None
+def position_of(last_event_id: str) -> Position:
+    """Where a stream of everything goes on. Raises Invalid."""
     xid, dash, note_id = last_event_id.partition("-")
     if not dash:
         raise Invalid("Last-Event-ID is not one of this stream", where="Last-Event-ID")
-    return Position(_note_id(xid), _note_id(note_id))
+    return Position(note_id_of(xid), note_id_of(note_id))
