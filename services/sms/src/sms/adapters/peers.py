@@ -7,11 +7,11 @@ verb, and asked again they must be answered anew, so each of those has its own i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from qcommit.machine import Change
+from qcommit.machine import LIMITS, Change, Level
 from qkit.bus import Bus
 from qmodel.contracts.bms import QuotaReply, ReleaseQuota, ReserveQuota
 from qmodel.contracts.commit import CommitAtNms, CommitReply, Verb
@@ -21,6 +21,20 @@ from qmodel.ids import new_id
 from qmodel.links import BorderOffer, LinkRequest, Placement
 from qmodel.security import SecurityLevel
 
+_MARGIN_S = 2.0
+"""For the way to an NMS and back, and for what it does before its own limit begins."""
+
+
+def commit_limits_s() -> dict[Verb, float]:
+    """How long an answer of an NMS is waited for: longer than it may work on it, shorter than we have."""
+    below = LIMITS[Level.MIDDLE]
+    return {
+        Verb.VALIDATE: below.validate_s + _MARGIN_S,
+        Verb.PROVISION: below.provision_s + _MARGIN_S,
+        Verb.CONFIRM: below.settle_s + _MARGIN_S,
+        Verb.ABORT: below.settle_s + _MARGIN_S,
+    }
+
 
 @dataclass(frozen=True)
 class Patience:
@@ -29,7 +43,7 @@ class Patience:
 
     question_s: float = 5.0
     place_s: float = 20.0
-    commit_s: float = 20.0
+    commit_s: Mapping[Verb, float] = field(default_factory=commit_limits_s)
 
 
 class BusNetworks:
@@ -85,7 +99,7 @@ class BusNetworks:
             coordinator=self._coordinator,
             confirm_timeout_s=change.confirm_timeout_s,
         )
-        return await self._bus.request(instance, request, timeout_s=self._patience.commit_s)
+        return await self._bus.request(instance, request, timeout_s=self._patience.commit_s[verb])
 
 
 class BusQuotas:
