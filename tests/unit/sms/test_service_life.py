@@ -10,9 +10,11 @@ import pytest
 from qmodel.contracts.ems import PerceivedSeverity
 from qmodel.contracts.sms import ServiceState
 from qmodel.errors import Conflict
-from qmodel.links import LinkRequest, LinkState
+from qmodel.links import LinkRequest, LinkState, Placement
 from qmodel.security import SecurityLevel
+from qmodel.topology import Pass
 from sms.domain.ask import OrderKind
+from sms.domain.figures import figures_of
 from sms.domain.link import Disruption, Heard, Link, Segment, derived
 from sms.domain.queue import Waiting, who_may_go
 from sms.domain.service import (
@@ -168,3 +170,34 @@ def test_who_waits_longest_goes_first_and_others_pass_only_beside() -> None:
     assert who_may_go([big, small, beside]) == [big, beside]
     assert who_may_go([small, big, beside]) == [small, beside]
     assert who_may_go([]) == []
+
+
+def by_satellite(operator: str, offset_s: float) -> Segment:
+    """A segment that gives 100 pairs per second while its satellite passes, 600 s of every 6000 s."""
+    visibility = Pass(period_s=6000.0, offset_s=offset_s, duration_s=600.0, max_elevation_deg=60.0)
+    placed = Placement(
+        link_id="lnk_1",
+        request=REQUEST,
+        operator=operator,
+        nodes=("alice", "border"),
+        quantum_links=(),
+        hops=(),
+        detectors=(None, None),
+        fidelity=0.98,
+        pair_rate_hz=10.0,
+        key_rate_bps=0.0,
+        latency_s=0.01,
+        visibility=visibility,
+    )
+    return Segment(operator, REQUEST, placed=placed)
+
+
+@pytest.mark.parametrize(("later_s", "share"), [(0.0, 1.0), (300.0, 0.5), (450.0, 0.25), (3000.0, 0.0)])
+def test_a_link_over_two_satellites_gives_pairs_only_while_both_pass(later_s: float, share: float) -> None:
+    both = figures_of(a_link(by_satellite("north", 0.0), by_satellite("south", 0.0)))
+    link = a_link(by_satellite("north", 0.0), by_satellite("south", later_s))
+    given = figures_of(link)
+    assert both is not None
+    assert given is not None
+    assert given.pair_rate_hz == pytest.approx(both.pair_rate_hz * share)
+    assert (link.visibility.duration_s if link.visibility else 0.0) == 600.0 * share

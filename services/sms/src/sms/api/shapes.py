@@ -247,7 +247,6 @@ def show_history(note_id: int, note: Note) -> HistoryItem:
 
 def show_link(view: LinkView) -> ShownLink:
     link, figures = view.link, view.link.figures
-    passes = [p.visibility for p in link.placements if p.visibility is not None]
     return ShownLink(
         id=link.link_id,
         service_id=link.service_id,
@@ -259,7 +258,7 @@ def show_link(view: LinkView) -> ShownLink:
         key_rate_bps=figures.key_rate_bps if figures else None,
         latency_s=figures.latency_s if figures else None,
         segments=[_segment(segment, view.service) for segment in link.segments],
-        visibility=passes[0] if passes else None,
+        visibility=link.visibility,
         why=link.why,
         cause=link.cause,
         alarm=None if link.disruption is None else _alarm(link.disruption),

@@ -20,8 +20,8 @@ def figures_of(link: Link) -> Figures | None:
     """Fidelity, rates and delay of the whole link; None until every segment is placed.
 
     Segments are joined as two hops by the border's swap, as `composition` does with offers: Werner parameters
-    multiply, the swap's own included, each round waits for the slower segment, and while a satellite is away
-    nothing arrives from its side. Rates are sustained. Key is what finite-size BBM92 gets from those pairs,
+    multiply, the swap's own included, each round waits for the slower segment, and pairs come only while
+    all segments have light. Rates are sustained. Key is what finite-size BBM92 gets from those pairs,
     but no more than was asked. Delays add up.
     """
     placements = link.placements
@@ -33,7 +33,9 @@ def figures_of(link: Link) -> Figures | None:
     joint = link.joint or {}
     swap = SwapPhysics(joint.get("success", 0.5), joint.get("werner", 1.0), joint.get("t2_s"))
     whole = chain_performance([_hop(p) for p in placements], [swap] * (len(placements) - 1))
-    pair_rate_hz = whole.pair_rate_hz * min(_duty(placement) for placement in placements)
+    together = link.visibility
+    duty = together.duty if together else 0.0 if link.passes else 1.0
+    pair_rate_hz = whole.pair_rate_hz * duty
     request = link.segments[0].request
     key_rate_bps = 0.0
     if request.purpose is Purpose.KEYS:

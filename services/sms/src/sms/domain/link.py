@@ -13,6 +13,8 @@ from typing import Any
 from qmodel.contracts.ems import PerceivedSeverity
 from qmodel.contracts.sms import ServiceState
 from qmodel.links import LinkRequest, LinkState, Placement
+from qmodel.topology import Pass
+from qmodel.windows import joint_pass
 
 SERVICE_AFFECTING = frozenset({PerceivedSeverity.MAJOR, PerceivedSeverity.CRITICAL})
 """X.733: a minor alarm is a fault that does not affect service."""
@@ -136,6 +138,16 @@ class Link:
     @property
     def placements(self) -> tuple[Placement, ...]:
         return tuple(s.placement for s in self.segments if s.placement is not None)
+
+    @property
+    def passes(self) -> tuple[Pass, ...]:
+        """Those of its segments by satellite."""
+        return tuple(p.visibility for p in self.placements if p.visibility is not None)
+
+    @property
+    def visibility(self) -> Pass | None:
+        """When all its segments have light; None if they always do, or never together."""
+        return joint_pass(self.passes) if self.passes else None
 
     @property
     def expected_up_at(self) -> datetime | None:
