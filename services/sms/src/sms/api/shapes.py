@@ -54,9 +54,7 @@ class OrderBody(Body):
 
 
 class ProgressView(Body):
-    """`at` is real time."""
-
-    at: datetime
+    at: datetime = Field(description="real time")
     step: str
     text: str
     data: dict[str, Any]
@@ -78,7 +76,7 @@ class OrderView(Body):
     ending: OrderState | None = Field(description="where the order is going while it is being undone")
     service_id: str | None
     problem: dict[str, Any] | None
-    created_at: datetime
+    created_at: datetime = Field(description="domain time")
     version: int
     progress: list[ProgressView]
 
@@ -94,17 +92,17 @@ class ServiceView(Body):
     state: ServiceState
     reason: str
     links: list[str]
-    created_at: datetime
-    active_since: datetime | None
+    created_at: datetime = Field(description="domain time")
+    active_since: datetime | None = Field(description="domain time")
     expected_active_in_s: float | None = Field(description="domain time")
     version: int
 
 
 class HistoryItem(Body):
-    """`at` is real time. `state` and `reason` are the service's when it was told."""
+    """`state` and `reason` are the service's when it was told."""
 
     id: int
-    at: datetime
+    at: datetime = Field(description="real time")
     step: str
     state: ServiceState
     reason: str
@@ -123,7 +121,7 @@ class AlarmView(Body):
     severity: str
     text: str
     root_cause: str
-    at: datetime
+    at: datetime = Field(description="domain time")
 
 
 class UsageTotal(Body):
