@@ -15,10 +15,16 @@ from bms.ports import KnownService, Scope, UsageFilter
 from bms.usecases import contract, customer, invoice, plan, usage
 from bms.usecases.contract import Offer
 from bms.usecases.quota import reserve
+from qkit.database import Database
+from qkit.migrations import RoleUrls
 from qmodel.errors import Conflict, Internal, NotFound
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 EVERYBODY = Scope(None)
+TABLES = (
+    *("customers", "plans", "prices", "contracts", "quotas", "quota_reservations", "services"),
+    *("usage_records", "charges", "invoices", "invoice_lines", "invoice_numbers"),
+)
 
 
 async def sign(rows: Any, *tenants: str) -> None:
@@ -69,6 +75,24 @@ async def test_no_tenant_set_means_no_rows(rows: Any) -> None:
         for table in ("customers", "plans", "contracts", "quotas", "usage_records", "charges", "invoices"):
             found = await (await conn.execute(f"SELECT count(*) AS n FROM {table}")).fetchone()
             assert found["n"] == 0, table
+
+
+async def test_not_even_the_owner_of_the_tables_sees_rows_without_a_tenant(rows: Any, urls: RoleUrls) -> None:
+    await sign(rows, "acme")
+    async with rows.store.begin() as unit:
+        await invoice.issue(unit, "acme", None, START + timedelta(hours=1))
+    owner = await Database.open(urls.owner)
+    try:
+        async with rows.worker.transaction() as working, owner.transaction() as owning:
+            for table in TABLES:
+                asked = f"SELECT count(*) AS n FROM {table}".encode()
+                written = await (await working.execute(asked)).fetchone()
+                seen = await (await owning.execute(asked)).fetchone()
+                assert written is not None
+                assert written["n"] > 0, table
+                assert seen == {"n": 0}, table
+    finally:
+        await owner.close()
 
 
 @pytest.mark.parametrize(
