@@ -90,15 +90,14 @@ class Schema:
             if isinstance(child, NotificationNode):
                 self._compile_notification(child)
 
-    def source(self, name: str) -> str | None:
-        """The text of module `name`, or None if the set does not have it."""
-        if all(module.name != name for module in self.modules):
+    def source(self, name: str, revision: str | None = None) -> str | None:
+        """The text of a module or submodule, of its newest revision if none is given; None if the set does
+        not have it."""
+        known = self.model.schema_data.modules
+        revisions = [each for module, each in known if module == name and revision in (None, each)]
+        if not revisions:
             return None
-        for folder in self.folders:
-            path = folder / f"{name}.yang"
-            if path.is_file():
-                return path.read_text(encoding="utf-8")
-        return None
+        return Path(known[name, max(revisions)].path).read_text(encoding="utf-8")
 
     def _compile_notification(self, yang: Any) -> None:
         node = self._node(yang, self.notifications)

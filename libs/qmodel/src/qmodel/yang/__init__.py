@@ -26,13 +26,15 @@ _IETF = "urn:ietf:params:xml:ns:yang:"
 
 @dataclass(frozen=True)
 class YangModule:
-    """One module of a server: `implemented`, or only imported for its types."""
+    """One module of a server: `implemented`, or only imported for its types. `submodules` are names and
+    revisions of all that it includes."""
 
     name: str
     revision: str
     namespace: str
     features: tuple[str, ...] = ()
     implemented: bool = True
+    submodules: tuple[tuple[str, str], ...] = ()
 
 
 QUANTUM_NODE_MODULES: tuple[YangModule, ...] = (
@@ -74,6 +76,8 @@ def yang_library(modules: Iterable[YangModule], module_set_id: str = "bellweave"
         }
         if module.features:
             entry["feature"] = list(module.features)
+        if module.submodules:
+            entry["submodule"] = [{"name": name, "revision": each} for name, each in module.submodules]
         listed.append(entry)
     return json.dumps({"ietf-yang-library:modules-state": {"module-set-id": module_set_id, "module": listed}})
 
