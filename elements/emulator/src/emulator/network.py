@@ -21,6 +21,7 @@ from emulator.datastore.durable import JsonFile, read_json, write_durably
 from emulator.element import Element
 from emulator.netconf.capabilities import NETCONF_MODULES, SelfDescription
 from emulator.netconf.server import Access, ServerLimits
+from emulator.quantum.node import QuantumNode
 from emulator.world.plant import Line, Plant
 from emulator.world.world import World
 from qmodel.clock import DomainClock
@@ -66,10 +67,11 @@ class Network:
         schema = Schema((*QUANTUM_NODE_MODULES, *NETCONF_MODULES), module_dirs())
         about, validator = SelfDescription(schema), Validator(schema)
         self.elements: dict[str, Element] = {}
-        for node in self.world.plant.elements():
-            home = state_dir / "elements" / str(node.element)
-            element = Element(node, self.world, about, validator, home, self._executor)
-            self.elements[element.name] = element
+        self._nodes = {str(node.element): node for node in self.world.plant.elements()}
+        for name, node in self._nodes.items():
+            behaviour = QuantumNode(node, self.world, schema)
+            home = state_dir / "elements" / name
+            self.elements[name] = Element(name, behaviour, about, validator, home, self._executor)
         self.control = ControlDoor(self)
         self._ticking: asyncio.Task[None] | None = None
         self._saving = asyncio.Lock()
@@ -113,9 +115,9 @@ class Network:
             {
                 "name": element.name,
                 "element": element.name,
-                "node": element.node.id,
-                "operator": element.node.operator,
-                "ems": element.node.ems,
+                "node": self._nodes[element.name].id,
+                "operator": self._nodes[element.name].operator,
+                "ems": self._nodes[element.name].ems,
                 "host": self.settings.host,
                 "port": element.port,
                 "user": self.settings.access.user,
