@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from emulator.netconf.capabilities import NETCONF_MODULES
+from emulator.netconf.abilities import QUANTUM_NODE, netconf_modules
 from emulator.world.plant import Plant
 from emulator.world.world import NodeSetup, World
 from qmodel.clock import DomainClock
@@ -80,7 +80,7 @@ class HandClock:
 
 @pytest.fixture(scope="session")
 def quantum_schema() -> Schema:
-    return Schema((*QUANTUM_NODE_MODULES, *NETCONF_MODULES), module_dirs())
+    return Schema(dict.fromkeys((*QUANTUM_NODE_MODULES, *netconf_modules(QUANTUM_NODE))), module_dirs())
 
 
 @pytest.fixture

@@ -38,9 +38,11 @@ def start(
 ) -> Make:
     """Starts the datastores, the first time with factory settings, then from what is on disk."""
 
-    async def run(factory: str = "<mode>on</mode>") -> Datastores:
+    async def run(
+        factory: str = "<mode>on</mode>", names: tuple[str, ...] = ("running", "candidate")
+    ) -> Datastores:
         file = JsonFile(tmp_path / "datastores.json", executor)
-        stores = Datastores(example_schema, Validator(example_schema), file, example_tree(factory))
+        stores = Datastores(example_schema, Validator(example_schema), file, example_tree(factory), names)
         await stores.load()
         return stores
 
@@ -243,6 +245,86 @@ async def test_commits_at_once_take_turns(start: Make, change: Make) -> None:
     assert stores.pending is not None
     assert stores.pending.persist_id == "p"
     await stores.close()
+
+
+WITH_STARTUP = ("running", "candidate", "startup")
+DIRECT = ("running", "startup")
+
+
+async def test_with_a_startup_datastore_only_that_survives(
+    start: Make, change: Make, example_tree: Callable[[str], Record]
+) -> None:
+    stores = await start(names=WITH_STARTUP)
+    assert stores.of("startup") == {}
+    change(stores, "<mode>off</mode>")
+    await stores.commit(ONE)
+    assert _mode(await start(names=WITH_STARTUP)) == "on"
+    await stores.set_startup(stores.running, ONE)
+    restarted = await start(names=WITH_STARTUP)
+    assert _mode(restarted) == "off"
+    assert restarted.of("startup") == example_tree("<mode>off</mode>")
+    await restarted.set_startup(None, ONE)
+    assert restarted.of("startup") == {}
+    assert _mode(restarted) == "off"
+    assert _mode(await start(names=WITH_STARTUP)) == "on"
+
+
+async def test_new_hardware_is_merged_into_what_startup_holds(start: Make, change: Make) -> None:
+    stores = await start(names=WITH_STARTUP)
+    change(stores, "<mode>off</mode>")
+    await stores.set_startup(stores.candidate, ONE)
+    upgraded = await start("<mode>on</mode><ratio>1</ratio>", names=WITH_STARTUP)
+    assert "ratio" in upgraded.running["example-engine:top"]
+
+
+async def test_startup_is_locked_and_stays_valid(start: Make, example_tree: Callable[[str], Record]) -> None:
+    stores = await start(names=WITH_STARTUP)
+    stores.lock("startup", OTHER)
+    await _fails(stores.set_startup(stores.running, ONE), "in-use")
+    wrong = example_tree("<only-when-on>x</only-when-on>")
+    await _fails(stores.set_startup(wrong, OTHER), "unknown-element")
+    assert stores.of("startup") == {}
+
+
+async def test_running_is_written_directly_where_there_is_no_candidate(
+    start: Make, example_tree: Callable[[str], Record]
+) -> None:
+    stores = await start(names=("running",))
+    heard: list[Any] = []
+    stores.listeners.append(heard.append)
+    await stores.write_running(ONE, lambda _: example_tree("<mode>off</mode>"))
+    assert _mode(stores) == "off"
+    assert [type(event) for event in heard] == [ConfigChanged]
+    wrong = example_tree("<only-when-on>x</only-when-on>")
+    await _fails(stores.write_running(ONE, lambda _: wrong), "unknown-element")
+    stores.lock("running", OTHER)
+    await _fails(stores.write_running(ONE, lambda _: wrong), "in-use")
+    assert _mode(await start(names=("running",))) == "off"
+    for absent in ("candidate", "startup"):
+        with pytest.raises(RpcError):
+            stores.of(absent)
+
+
+async def test_writes_of_running_take_turns_and_none_is_lost(
+    start: Make, example_schema: Schema, top: Callable[[str], Any]
+) -> None:
+    stores = await start(names=DIRECT)
+
+    def adding(tag: int) -> Callable[[Record], Record]:
+        return lambda tree: edit(example_schema, tree, top(f"<tag>{tag}</tag>"))
+
+    await asyncio.gather(*(stores.write_running(ONE, adding(n)) for n in range(10)))
+    assert sorted(stores.running["example-engine:top"]["tag"]) == [str(n) for n in range(10)]
+
+
+async def test_an_element_starts_with_a_configuration_that_is_not_valid_and_wants_it_mended(
+    start: Make, change: Make
+) -> None:
+    stores = await start("<only-when-on>x</only-when-on>")
+    await _fails(stores.commit(ONE), "unknown-element")
+    change(stores, "<mode>on</mode>")
+    await stores.commit(ONE)
+    assert _mode(stores) == "on"
 
 
 async def test_a_write_that_has_begun_ends_before_the_next(

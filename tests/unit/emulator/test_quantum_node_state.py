@@ -15,6 +15,7 @@ from yangson.instance import RootNode
 from emulator.datastore.durable import JsonFile
 from emulator.datastore.store import Datastores
 from emulator.faults import Faults
+from emulator.netconf.abilities import QUANTUM_NODE
 from emulator.netconf.capabilities import SelfDescription
 from emulator.netconf.device import Device
 from emulator.quantum.inventory import Inventory
@@ -161,7 +162,7 @@ def test_all_that_a_device_says_of_itself_is_valid_yang(
         file = JsonFile(tmp_path / "datastores.json", executor)
         stores = Datastores(quantum_schema, Validator(quantum_schema), file, config)
     stores.lock("candidate", 7)
-    about = SelfDescription(quantum_schema)
+    about = SelfDescription(quantum_schema, QUANTUM_NODE)
     device = Device("ne-alice", about, stores, state.providers(), Faults())
     _validate_whole(quantum_schema, device.operational(None))
 

@@ -57,9 +57,8 @@ class Element:
         self.name = name
         self.faults = Faults()
         self._behaviour = behaviour
-        self.stores = Datastores(
-            about.schema, validator, JsonFile(home / "datastores.json", executor), behaviour.factory_config()
-        )
+        file = JsonFile(home / "datastores.json", executor)
+        self.stores = Datastores(about.schema, validator, file, behaviour.factory_config(), about.datastores)
         self.stores.device_check = behaviour.check
         self.stores.listeners.append(self._take_effect)
         self.device = Device(self.name, about, self.stores, behaviour.providers(), self.faults)

@@ -27,8 +27,8 @@ class Action(StrEnum):
 
 OPERATIONS = frozenset(
     (
-        "lock", "unlock", "edit-config", "discard-changes", "validate", "commit", "commit-confirmed",
-        "confirm", "cancel-commit", "get-config", "get", "get-data",
+        "lock", "unlock", "edit-config", "edit-data", "copy-config", "delete-config", "discard-changes",
+        "validate", "commit", "commit-confirmed", "confirm", "cancel-commit", "get-config", "get", "get-data",
     )
 )  # fmt: skip
 """`commit` is a plain commit, `commit-confirmed` a confirmed one (or its extension), `confirm` the commit

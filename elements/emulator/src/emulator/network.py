@@ -19,7 +19,8 @@ from typing import Any
 from emulator.control import ControlDoor
 from emulator.datastore.durable import JsonFile, read_json, write_durably
 from emulator.element import Element
-from emulator.netconf.capabilities import NETCONF_MODULES, SelfDescription
+from emulator.netconf.abilities import QUANTUM_NODE, netconf_modules
+from emulator.netconf.capabilities import SelfDescription
 from emulator.netconf.server import Access, ServerLimits
 from emulator.quantum.node import QuantumNode
 from emulator.world.plant import Line, Plant
@@ -64,8 +65,8 @@ class Network:
         stored = self._counters_file.read()
         if stored is not None:
             self.world.counters.restore(stored["counters"])
-        schema = Schema((*QUANTUM_NODE_MODULES, *NETCONF_MODULES), module_dirs())
-        about, validator = SelfDescription(schema), Validator(schema)
+        schema = Schema(dict.fromkeys((*QUANTUM_NODE_MODULES, *netconf_modules(QUANTUM_NODE))), module_dirs())
+        about, validator = SelfDescription(schema, QUANTUM_NODE), Validator(schema)
         self.elements: dict[str, Element] = {}
         self._nodes = {str(node.element): node for node in self.world.plant.elements()}
         for name, node in self._nodes.items():

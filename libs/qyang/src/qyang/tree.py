@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # what yangson's classes are, seen from here
 else:
     from yangson.instvalue import ArrayValue, ObjectValue
 
-_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC).replace(tzinfo=None)  # yangson compares it with its own
 
 
 class Record(ObjectValue):

@@ -1,8 +1,9 @@
-"""The datastores of one element: running, candidate, locks, and the confirmed commit (RFC 6241, 7 and 8.4).
+"""The datastores of one element: running, candidate, startup, locks, and the confirmed commit (RFC 6241).
 
 Running and a commit that awaits confirmation are durable before anybody sees them. A candidate and locks die
 with the process; a commit that was not confirmed is undone when the element starts again, as RFC 6241 wants
-of a reboot. Sessions are told apart by number; who they are is the protocol's business.
+of a reboot. With a startup datastore that one is durable, and running dies with the process, too. Sessions
+are told apart by number; who they are is the protocol's business.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ _log = logging.getLogger(__name__)
 
 RUNNING = "running"
 CANDIDATE = "candidate"
+STARTUP = "startup"
 DEFAULT_CONFIRM_TIMEOUT_S = 600.0
 
 
@@ -77,8 +79,18 @@ class Datastores:
     """One element's configuration. All methods belong to one event loop; those that write are coroutines and
     take turns. Every refusal is an RpcError."""
 
-    def __init__(self, schema: Schema, validator: Validator, file: JsonFile, factory: Record) -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        validator: Validator,
+        file: JsonFile,
+        factory: Record,
+        names: tuple[str, ...] = (RUNNING, CANDIDATE),
+    ) -> None:
+        """`names` are the conventional datastores; without a candidate running is written directly."""
         self.schema = schema
+        self.names = names
+        self.startup: Record | None = None
         self.running = factory
         self.locks: dict[str, Lock] = {}
         self.pending: Pending | None = None
@@ -99,26 +111,23 @@ class Datastores:
         return self.running if self._candidate is None else self._candidate
 
     async def load(self) -> None:
-        """Takes up where the element stopped. A provisional commit is undone. If the factory's configuration
-        is another than last time (hardware came or went), what is new in it is merged in."""
-        stored = self._file.read()
-        if stored is None:
-            self.validate(self.running)
-            self._valid = self.running
-            await self._save(self.running, None)
-            return
+        """Takes up where the element stopped: a provisional commit is undone, or running becomes what startup
+        holds. If the factory's configuration is another than last time (hardware came or went), what is new
+        in it is merged in."""
+        stored = self._file.read() or {}
         pending = stored.get("pending")
-        text = pending["before"] if pending else stored["running"]
-        running = self._parse(text)
-        if stored.get("factory") != self._xml(self._factory):
+        text = pending["before"] if pending else stored.get(STARTUP if STARTUP in self.names else RUNNING)
+        running = self._factory if text is None else self._parse(text)
+        if text is not None and stored.get("factory") != self._xml(self._factory):
             known = self._parse(stored["factory"]) if "factory" in stored else Record()
             running = _upgraded(self.schema, running, known, self._factory)
         self.running = running
+        self.startup = None if text is None else running
         try:
             self.validate(running)
             self._valid = running
         except RpcError as error:  # its hardware has gone: it keeps its word, and refuses until it is mended
-            _log.warning("stored configuration is not valid any more: %s", error)
+            _log.warning("configuration to start with is not valid: %s", error)
         await self._save(running, None)
 
     async def close(self) -> None:
@@ -128,11 +137,13 @@ class Datastores:
             await task
 
     def of(self, name: str) -> Record:
-        """The tree of a configuration datastore (running, candidate, intended)."""
+        """The tree of a configuration datastore: one of `names`, or intended."""
         if name in (RUNNING, "intended"):
             return self.running
-        if name == CANDIDATE:
+        if name == CANDIDATE and name in self.names:
             return self.candidate
+        if name == STARTUP and name in self.names:
+            return Record() if self.startup is None else self.startup
         raise RpcError("invalid-value", f"there is no datastore {name}", layer="protocol")
 
     def validate(self, tree: Record) -> None:
@@ -192,6 +203,26 @@ class Datastores:
     def discard(self, session_id: int) -> None:
         self.require_access(CANDIDATE, session_id)
         self._candidate = None
+
+    # --- what is written directly ------------------------------------------------------------------------
+
+    async def write_running(self, session_id: int, change: Callable[[Record], Record]) -> None:
+        """Running becomes what `change` makes of it, if that is valid."""
+        async with self._writing:
+            self.require_access(RUNNING, session_id)
+            tree = change(self.running)
+            self.validate(tree)
+            await self._save(tree, self.pending)
+            self._becomes(tree, session_id)
+
+    async def set_startup(self, tree: Record | None, session_id: int) -> None:
+        """The element starts with `tree` from now on; None is what it had from the factory."""
+        async with self._writing:
+            self.require_access(STARTUP, session_id)
+            if tree is not None:
+                self.validate(tree)
+            await self._file.write(self._document(STARTUP, tree))
+            self.startup = tree
 
     # --- commit ------------------------------------------------------------------------------------------
 
@@ -296,14 +327,18 @@ class Datastores:
     # --- disk --------------------------------------------------------------------------------------------
 
     async def _save(self, running: Record, pending: Pending | None) -> None:
-        document: dict[str, object] = {
-            "version": 1,
-            "factory": self._xml(self._factory),
-            "running": self._xml(running),
-        }
+        if STARTUP in self.names:
+            return
+        document = self._document(RUNNING, running)
         if pending is not None:
             document["pending"] = {"before": self._xml(pending.before), "persist_id": pending.persist_id}
         await self._file.write(document)
+
+    def _document(self, name: str, tree: Record | None) -> dict[str, object]:
+        document: dict[str, object] = {"version": 1, "factory": self._xml(self._factory)}
+        if tree is not None:
+            document[name] = self._xml(tree)
+        return document
 
     def _xml(self, tree: Record) -> str:
         """`tree` as text; what is written again and again (the factory's, the one to go back to) is kept."""

@@ -11,36 +11,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from emulator.datastore.store import Datastores
-from emulator.netconf.messages import BASE_1_0, BASE_1_1
+from emulator.netconf.abilities import Abilities, Ability, capabilities_of, datastores_of
 from qmodel.yang import YangModule
 from qyang.schema import Schema
 from qyang.tree import Record, Rows
 
-_YANG = "urn:ietf:params:xml:ns:yang:"
-_CAPABILITY = "urn:ietf:params:netconf:capability:"
 YANG_LIBRARY = "ietf-yang-library:yang-library"
 MODULES_STATE = "ietf-yang-library:modules-state"
 NETCONF_STATE = "ietf-netconf-monitoring:netconf-state"
-
-NETCONF_MODULES: tuple[YangModule, ...] = (
-    YangModule(
-        "ietf-netconf",
-        "2011-06-01",
-        "urn:ietf:params:xml:ns:netconf:base:1.0",
-        features=("candidate", "confirmed-commit", "rollback-on-error", "validate"),
-    ),
-    YangModule("ietf-netconf-monitoring", "2010-10-04", _YANG + "ietf-netconf-monitoring"),
-    YangModule("ietf-netconf-notifications", "2012-02-06", _YANG + "ietf-netconf-notifications"),
-    YangModule("ietf-netconf-nmda", "2019-01-07", _YANG + "ietf-netconf-nmda"),
-    YangModule("ietf-datastores", "2018-02-14", _YANG + "ietf-datastores"),
-    YangModule("ietf-yang-library", "2019-01-04", _YANG + "ietf-yang-library"),
-    YangModule("ietf-origin", "2018-02-14", _YANG + "ietf-origin", implemented=False),
-    YangModule(
-        "ietf-netconf-with-defaults", "2011-06-01", _YANG + "ietf-netconf-with-defaults", implemented=False
-    ),
-    YangModule("ietf-yang-metadata", "2016-08-05", _YANG + "ietf-yang-metadata", implemented=False),
-)
-"""The modules of the protocol itself, to be added to those of the data."""
 
 
 @dataclass
@@ -74,25 +52,14 @@ class Statistics:
 class SelfDescription:
     """The static part: capabilities, YANG library and schema list of a module set."""
 
-    def __init__(self, schema: Schema) -> None:
+    def __init__(self, schema: Schema, abilities: Abilities) -> None:
         self.schema = schema
+        self.abilities = abilities
+        self.datastores = datastores_of(abilities)
         listed = "".join(sorted(f"{m.name}@{m.revision}{m.features}" for m in schema.modules))
         self.content_id = hashlib.sha256(listed.encode()).hexdigest()[:16]
         self.capabilities = [
-            BASE_1_0,
-            BASE_1_1,
-            *(
-                _CAPABILITY + name
-                for name in (
-                    "candidate:1.0",
-                    "confirmed-commit:1.1",
-                    "rollback-on-error:1.0",
-                    "validate:1.1",
-                    "notification:1.0",
-                    "interleave:1.0",
-                    f"yang-library:1.1?revision=2019-01-04&content-id={self.content_id}",
-                )
-            ),
+            *capabilities_of(abilities, self.content_id),
             *(_module_capability(module) for module in schema.modules if self._in_hello(module)),
         ]
         self.yang_library = self._yang_library()
@@ -112,11 +79,12 @@ class SelfDescription:
     def _yang_library(self) -> Record:
         implemented, imported = Rows(), Rows()
         for module in self.schema.modules:
-            entry = Record(name=module.name, revision=module.revision, namespace=module.namespace)
-            if module.features:
-                entry["feature"] = Rows(module.features)
-            (implemented if module.implemented else imported).append(entry)
-        names = ("running", "candidate", "intended", "operational")
+            entry = _library_entry(module)
+            if module.implemented:
+                implemented.append(entry)
+            else:
+                imported.append(Record({**entry, "revision": module.revision}))
+        names = [*self.datastores, *(("intended", "operational") if Ability.NMDA in self.abilities else ())]
         stores = [Record(name=(name, "ietf-datastores"), schema="all") for name in names]
         module_set = Record({"name": "all", "module": implemented, "import-only-module": imported})
         return Record(
@@ -132,9 +100,11 @@ class SelfDescription:
         rows = Rows()
         for module in self.schema.modules:
             conformance = "implement" if module.implemented else "import"
-            entry = Record(name=module.name, revision=module.revision, namespace=module.namespace)
-            if module.features:
-                entry["feature"] = Rows(module.features)
+            entry = _library_entry(module)
+            entry["revision"] = module.revision
+            if module.submodules:
+                parts = [Record(name=name, revision=revision) for name, revision in module.submodules]
+                entry["submodule"] = Rows(parts)
             entry["conformance-type"] = conformance
             rows.append(entry)
         return Record({"module-set-id": self.content_id, "module": rows})
@@ -142,13 +112,14 @@ class SelfDescription:
     def _schemas(self) -> Record:
         rows = [
             Record(
-                identifier=module.name,
-                version=module.revision,
+                identifier=name,
+                version=revision,
                 format=("yang", "ietf-netconf-monitoring"),
                 namespace=module.namespace,
                 location=Rows(["NETCONF"]),
             )
             for module in self.schema.modules
+            for name, revision in ((module.name, module.revision), *module.submodules)
         ]
         return Record(schema=Rows(rows))
 
@@ -158,7 +129,7 @@ def netconf_state(
 ) -> Record:
     """RFC 6022's view of one element now."""
     datastores = Rows()
-    for name in ("running", "candidate"):
+    for name in about.datastores:
         entry = Record(name=name)
         lock = stores.locks.get(name)
         if lock is not None:
@@ -178,6 +149,21 @@ def date_and_time(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def _library_entry(module: YangModule) -> Record:
+    """What the YANG library says of a module."""
+    entry = Record(name=module.name, namespace=module.namespace)
+    if module.revision:
+        entry["revision"] = module.revision
+    if module.features:
+        entry["feature"] = Rows(module.features)
+    if module.submodules:
+        parts = [Record(name=name, revision=revision) if revision else Record(name=name)
+                 for name, revision in module.submodules]  # fmt: skip
+        entry["submodule"] = Rows(parts)
+    return entry
+
+
 def _module_capability(module: YangModule) -> str:
+    revision = f"&revision={module.revision}" if module.revision else ""
     features = f"&features={','.join(module.features)}" if module.features else ""
-    return f"{module.namespace}?module={module.name}&revision={module.revision}{features}"
+    return f"{module.namespace}?module={module.name}{revision}{features}"

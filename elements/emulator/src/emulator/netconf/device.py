@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TYPE_CHECKING
-
-from lxml import etree
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from emulator.datastore.store import ConfigChanged, ConfirmEvent, Datastores
 from emulator.faults import Faults
+from emulator.netconf.abilities import Ability
 from emulator.netconf.capabilities import (
     MODULES_STATE,
     NETCONF_STATE,
@@ -18,12 +18,13 @@ from emulator.netconf.capabilities import (
     Statistics,
     netconf_state,
 )
+from emulator.netconf.defaults import Defaults, tagged_xml, with_defaults, without_defaults
+from emulator.netconf.filters import Filter
 from emulator.netconf.messages import notification
 from qyang.changes import Change
 from qyang.errors import DataPath
-from qyang.filters import select, top_level_names
 from qyang.schema import Schema
-from qyang.tree import Record, Rows, Value, overlay
+from qyang.tree import Record, Rows, Value, overlay, pruned, trimmed
 from qyang.xmlout import element_xml, to_xml
 
 if TYPE_CHECKING:
@@ -34,6 +35,22 @@ _RENDERED = 16
 """Replies to reads of configuration that are kept until the configuration changes."""
 
 NETCONF_NOTIFICATIONS = "ietf-netconf-notifications:"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What of a datastore is asked for: `config` None is configuration and state, `depth` None all levels."""
+
+    chosen_by: Filter | None = None
+    defaults: Defaults = Defaults.EXPLICIT
+    config: bool | None = None
+    depth: int | None = None
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Equal where the same tree reads the same."""
+        chosen_by = None if self.chosen_by is None else self.chosen_by.key
+        return chosen_by, self.defaults, self.config, self.depth
 
 
 class Device:
@@ -58,9 +75,12 @@ class Device:
             **providers,
             YANG_LIBRARY: lambda: about.yang_library,
             MODULES_STATE: lambda: about.modules_state,
-            NETCONF_STATE: lambda: netconf_state(about, stores, self._session_rows(), self.statistics),
         }
-        self._rendered: OrderedDict[tuple[int, bytes], tuple[Record, str]] = OrderedDict()
+        if Ability.MONITORING in about.abilities:
+            self._providers[NETCONF_STATE] = lambda: netconf_state(
+                about, stores, self._session_rows(), self.statistics
+            )
+        self._rendered: OrderedDict[tuple[Any, ...], tuple[Record, str]] = OrderedDict()
         stores.listeners.append(self._tell_change)
 
     @property
@@ -74,28 +94,44 @@ class Device:
 
     # --- reading -----------------------------------------------------------------------------------------
 
-    def config_xml(self, tree: Record, filter_element: etree._Element | None) -> str:
-        """A configuration under a filter, as XML; the same read of the same tree is answered from memory."""
-        key = (id(tree), b"" if filter_element is None else etree.tostring(filter_element, with_tail=False))
+    def config_xml(self, tree: Record, shape: Shape) -> str:
+        """A configuration as XML; the same read of the same tree is answered from memory."""
+        key = (id(tree), *shape.key)
         known = self._rendered.get(key)
         if known is not None and known[0] is tree:
             self._rendered.move_to_end(key)
             return known[1]
-        chosen = tree if filter_element is None else select(self.schema.root, tree, filter_element)
-        text = to_xml(self.schema.root, chosen)
+        text = self._xml(tree, shape, state=False)
         self._rendered[key] = (tree, text)
         if len(self._rendered) > _RENDERED:
             self._rendered.popitem(last=False)
         return text
 
-    def operational(self, filter_element: etree._Element | None) -> Record:
-        """Running configuration (which is applied at once) and state, under a filter."""
+    def operational(self, chosen_by: Filter | None) -> Record:
+        """Running configuration (which is applied at once) and state, as far as a filter may look at it."""
         root = self.schema.root
-        wanted = set(root.children) if filter_element is None else top_level_names(root, filter_element)
+        wanted = root.children if chosen_by is None else chosen_by.top_level(root)
         state = Record((name, give()) for name, give in self._providers.items() if name in wanted)
         config = Record((name, value) for name, value in self.stores.running.items() if name in wanted)
-        tree = overlay(root, config, state)
-        return tree if filter_element is None else select(root, tree, filter_element)
+        return overlay(root, config, state)
+
+    def operational_xml(self, shape: Shape) -> str:
+        return self._xml(self.operational(shape.chosen_by), shape, state=True)
+
+    def _xml(self, tree: Record, shape: Shape, *, state: bool) -> str:
+        root = self.schema.root
+        shown = tree
+        if shape.defaults in (Defaults.REPORT_ALL, Defaults.TAGGED):
+            shown = with_defaults(self.schema, shown, state=state)
+        if shape.chosen_by is not None:
+            shown = shape.chosen_by.select(root, shown)
+        if shape.config is not None:
+            shown = pruned(root, shown, config=shape.config)
+        if shape.depth is not None:
+            shown = trimmed(root, shown, shape.depth)
+        if shape.defaults is Defaults.TRIM:
+            shown = without_defaults(root, shown)
+        return tagged_xml(root, shown, tree) if shape.defaults is Defaults.TAGGED else to_xml(root, shown)
 
     def _session_rows(self) -> Rows:
         return Rows([session.record() for session in self.sessions.values()])
@@ -104,19 +140,17 @@ class Device:
 
     def notify(self, name: str, content: Record) -> None:
         """Sends notification `name` (an instance name) to every session that has subscribed to it."""
-        node = self.schema.notifications.children[name]
         message: bytes | None = None
         for session in list(self.sessions.values()):
             subscription = session.subscription
             if subscription is None:
                 continue
             chosen_by = subscription.filter
-            if chosen_by is not None:
-                tree = Record({name: content})
-                if not select(self.schema.notifications, tree, chosen_by):
-                    continue
+            root = self.schema.notifications
+            if chosen_by is not None and not chosen_by.select(root, Record({name: content})):
+                continue
             if message is None:
-                message = notification(element_xml(node, content))
+                message = notification(element_xml(root.children[name], content))
             session.send_notification(message)
 
     def session_event(self, session: NetconfSession, ended: Record | None = None) -> None:

@@ -20,6 +20,7 @@ from lxml import etree
 from emulator.faults import Action
 from emulator.netconf.capabilities import date_and_time
 from emulator.netconf.device import Device
+from emulator.netconf.filters import Filter
 from emulator.netconf.framing import (
     MAX_MESSAGE_BYTES,
     Deframer,
@@ -64,7 +65,7 @@ class SessionLimits:
 class Subscription:
     """To the stream NETCONF; `filter` None means everything."""
 
-    filter: etree._Element | None
+    filter: Filter | None
 
 
 class NetconfSession(asyncssh.SSHServerSession[bytes]):
@@ -144,7 +145,7 @@ class NetconfSession(asyncssh.SSHServerSession[bytes]):
             }
         )
 
-    def subscribe(self, chosen_by: etree._Element | None) -> None:
+    def subscribe(self, chosen_by: Filter | None) -> None:
         if self.subscription is not None:
             raise RpcError("operation-failed", "this session has subscribed already", layer="protocol")
         self.subscription = Subscription(chosen_by)
