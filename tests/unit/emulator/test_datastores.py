@@ -317,14 +317,9 @@ async def test_writes_of_running_take_turns_and_none_is_lost(
     assert sorted(stores.running["example-engine:top"]["tag"]) == [str(n) for n in range(10)]
 
 
-async def test_an_element_starts_with_a_configuration_that_is_not_valid_and_wants_it_mended(
-    start: Make, change: Make
-) -> None:
-    stores = await start("<only-when-on>x</only-when-on>")
-    await _fails(stores.commit(ONE), "unknown-element")
-    change(stores, "<mode>on</mode>")
-    await stores.commit(ONE)
-    assert _mode(stores) == "on"
+async def test_an_element_whose_factory_configuration_is_not_valid_does_not_start(start: Make) -> None:
+    with pytest.raises(RpcError):
+        await start("<only-when-on>x</only-when-on>")
 
 
 async def test_a_write_that_has_begun_ends_before_the_next(

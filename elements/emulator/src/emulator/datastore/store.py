@@ -126,7 +126,10 @@ class Datastores:
         try:
             self.validate(running)
             self._valid = running
-        except RpcError as error:  # its hardware has gone: it keeps its word, and refuses until it is mended
+        except RpcError as error:
+            if text is None and self._factory:
+                raise  # what it is made with has to be right
+            # Its hardware has gone: it keeps its word, and refuses until it is mended.
             _log.warning("configuration to start with is not valid: %s", error)
         await self._save(running, None)
 
