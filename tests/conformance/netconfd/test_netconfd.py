@@ -14,7 +14,7 @@ from ems.adapters.netconf.device import NetconfDevice
 from ems.adapters.netconf.errors import DataMissing, LockDenied, RpcRefused
 from ems.adapters.netconf.quantum_node import write_edit
 from ems.adapters.netconf.session import NetconfSession
-from ems.domain.configuration import differences
+from ems.domain.configuration import Configuration, differences
 from ems.domain.device import Traits
 from ems.domain.observation import ConfigChanged
 from ems.domain.quantum_node import snapshot_of
@@ -45,6 +45,10 @@ def links(*names: str, port: str = "q1") -> Snapshot:
             )
         )
     )
+
+
+def with_circuits(configuration: Configuration, circuits: Snapshot) -> Configuration:
+    return Configuration.kept(configuration.schema, configuration.content.with_node(circuits))
 
 
 async def give(device: NetconfDevice, target: Snapshot, persist_id: str) -> Snapshot:
@@ -212,7 +216,7 @@ async def test_twenty_logins_at_once_all_come_through(
 async def test_its_whole_configuration_is_read_compared_and_driven_back(open_device: Open) -> None:
     device = await open_device(FRESH)
     before = await device.configuration()
-    wanted = before.with_node(links("whole"))
+    wanted = with_circuits(before, links("whole"))
     assert await device.replace(wanted) == wanted
     assert (await device.read()).running == links("whole")
     assert [each.path for each in differences(before.content, wanted.content)] != []

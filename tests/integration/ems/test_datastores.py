@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
@@ -17,6 +18,7 @@ from ems.adapters.netconf.adapter import NetconfAdapter
 from ems.adapters.vault import FernetVault
 from ems.domain.device import DeviceAddress, Login
 from ems.domain.drift import Comparison, Policy
+from ems.domain.snapshot import Snapshot
 from ems.store import DatastoreStore, EmsStore
 from ems.usecases.audit import Audit
 from ems.usecases.busy import Busy
@@ -24,15 +26,21 @@ from ems.usecases.datastores import Datastores
 from ems.usecases.device import Devices, NewDevice
 from ems.usecases.observe import Observer
 from emulator.network import Network
+from qcommit.machine import Change, Level, Member, Phase
 from qkit.database import Database
 from qkit.migrations import RoleUrls, migrate
+from qmodel.contracts.commit import Vote
 from qmodel.contracts.ems import DriftState
 from qmodel.errors import Conflict, Invalid, NotFound
+from qmodel.nodeconfig import Circuit, NodeConfig, Role
 from qmodel.yang import HARDWARE_NS, QUANTUM_NODE_NS
 from qyang.edit import edit
 
 NAME = "ne-a"
 PATH = "/ietf-hardware:hardware/component[name='d1']/bellweave-quantum-node:quantum/attenuation-db"
+WANTED = NodeConfig(
+    circuits=(Circuit(link_id="lnk_x", role=Role.ENDPOINT, ports=("q1",), detector="d1", pair_rate_hz=5.0),)
+)
 CIRCUIT = f"""<config><quantum-node xmlns="{QUANTUM_NODE_NS}"><circuit><link-id>lnk_x</link-id>
 <role>endpoint</role><a-port>q1</a-port><detector>d1</detector><pair-rate-hz>5.0</pair-rate-hz></circuit>
 </quantum-node></config>"""
@@ -78,6 +86,10 @@ class Site:
         """Some drift was found, and none is open."""
         found = [drift.state for drift in await self.store.drifts(NAME, True, 2**62, 10)]
         return bool(found) and DriftState.OPEN not in found
+
+    async def somebody_waits(self) -> bool:
+        """A transaction waits for another."""
+        return bool(await self.rows("SELECT 1 FROM pg_locks WHERE NOT granted"))
 
     async def rows(self, statement: str) -> list[dict[str, Any]]:
         async with self.db.transaction() as conn:
@@ -171,6 +183,46 @@ async def test_circuits_are_never_taken_over_from_a_device(site: Site) -> None:
     assert (await site.datastores.revision(NAME, "intended")).revision == 1
     await site.datastores.sync_to(NAME, "olga")
     assert (await site.datastores.compare(NAME)).difference == ()
+
+
+async def test_what_is_taken_over_is_shown_without_the_circuits_that_stay(site: Site) -> None:
+    await site.datastores.compare(NAME)
+    await site.somebody_else_edits(CIRCUIT)
+    await site.somebody_else_edits(dimmed("3.0"))
+    shown = await site.datastores.sync_from(NAME, "olga", dry_run=True)
+    assert [each.path for each in shown.difference] == [PATH]
+
+
+async def committed(site: Site, change_id: str) -> None:
+    """What the store is told when a network-wide change ends well; the device is not touched."""
+    planned = Change(change_id, Level.LEAF, 1, (Member(NAME),), parent="nms.x", phase=Phase.PROVISIONING)
+    await site.devices.insert_change(planned, {NAME: WANTED}, {NAME: Snapshot()})
+    ended = replace(planned, phase=Phase.COMMITTED, members=(Member(NAME, Vote.CONFIRMED),))
+    await site.devices.save_change(ended, {NAME: WANTED})
+
+
+async def test_a_device_is_taken_in_with_the_circuits_that_the_nms_wants(site: Site) -> None:
+    await committed(site, "chg_1")
+    found = await site.datastores.compare(NAME)
+    assert any("lnk_x" in each.path and each.after is None for each in found.difference)
+
+
+async def test_a_change_that_ends_while_something_else_is_intended_is_not_forgotten(site: Site) -> None:
+    await site.datastores.compare(NAME)
+    async with site.db.transaction() as conn:  # taking over what runs, just before it is committed
+        await conn.execute("SELECT 1 FROM device WHERE name = %s FOR UPDATE", (NAME,))
+        await conn.execute(
+            "INSERT INTO revision (element, datastore, revision, digest, cause, who)"
+            " SELECT element, datastore, 2, digest, 'sync-from', 'olga' FROM revision"
+            " WHERE datastore = 'intended'"
+        )
+        ending = asyncio.create_task(committed(site, "chg_1"))
+        await until(site.somebody_waits)
+    await ending
+    newest = await site.datastores.revision(NAME, "intended")
+    assert (newest.revision, newest.change_id) == (3, "chg_1")
+    assert newest.content is not None
+    assert any("lnk_x" in path for path in newest.content.leaves)
 
 
 async def test_a_device_that_a_change_works_on_is_left_alone(site: Site) -> None:

@@ -11,6 +11,7 @@ from ems.adapters.netconf.device import NetconfDevice
 from ems.adapters.netconf.errors import LockDenied
 from ems.domain.configuration import Configuration, differences
 from ems.domain.quantum_node import snapshot_of
+from ems.domain.snapshot import Snapshot
 from emulator.network import Network
 from qmodel.nodeconfig import Circuit, NodeConfig, Role
 from qmodel.yang import HARDWARE_NS, QUANTUM_NODE_NS
@@ -29,6 +30,10 @@ ENDPOINT = snapshot_of(
         )
     )
 )
+
+
+def with_circuits(configuration: Configuration, circuits: Snapshot) -> Configuration:
+    return Configuration.kept(configuration.schema, configuration.content.with_node(circuits))
 
 
 async def somebody_else_edits(network: Network, element: str, config: str) -> None:
@@ -58,7 +63,7 @@ async def test_a_device_is_driven_back_to_what_it_was(network: Network, open_dev
 async def test_circuits_and_the_rest_are_told_apart_and_put_together_again(open_device: Open) -> None:
     device = await open_device("ne-a")
     before = await device.configuration()
-    wanted = before.with_node(ENDPOINT)
+    wanted = with_circuits(before, ENDPOINT)
     after = await device.replace(wanted)
     assert (after.node, after.base) == (ENDPOINT, before.base)
     assert after == wanted
@@ -67,7 +72,7 @@ async def test_circuits_and_the_rest_are_told_apart_and_put_together_again(open_
 
 async def test_a_configuration_that_was_kept_is_the_one_that_was_read(open_device: Open) -> None:
     device = await open_device("ne-a")
-    read = await device.replace((await device.configuration()).with_node(ENDPOINT))
+    read = await device.replace(with_circuits(await device.configuration(), ENDPOINT))
     kept = Configuration.kept(read.schema, read.content)
     assert kept == read
     assert kept.content.digest == read.content.digest
@@ -79,7 +84,7 @@ async def test_a_locked_candidate_refuses_and_nothing_changes(network: Network, 
     stores = network.elements["ne-a"].stores
     stores.lock("candidate", 999)
     with pytest.raises(LockDenied):
-        await device.replace(before.with_node(ENDPOINT))
+        await device.replace(with_circuits(before, ENDPOINT))
     stores.unlock("candidate", 999)
     assert await device.configuration() == before
-    assert await device.replace(before.with_node(ENDPOINT)) == before.with_node(ENDPOINT)
+    assert await device.replace(with_circuits(before, ENDPOINT)) == with_circuits(before, ENDPOINT)

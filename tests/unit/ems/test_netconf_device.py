@@ -9,7 +9,6 @@ import pytest
 
 from ems.adapters.netconf.device import NetconfDevice
 from ems.adapters.netconf.errors import LockDenied, ModelMissing, NoConfirmedCommit
-from ems.adapters.netconf.session import NetconfSession
 from ems.domain.device import Traits
 from ems.domain.quantum_node import MODULE, snapshot_of
 from ems.domain.snapshot import Snapshot
@@ -35,7 +34,7 @@ def links(*names: str) -> Snapshot:
 BEFORE, TARGET, FOREIGN = links("a", "b"), links("b", "c"), links("z")
 
 
-async def no_schema(session: NetconfSession) -> Schema:
+async def no_schema() -> Schema:
     raise AssertionError("steps of a commit need no schema")
 
 

@@ -35,7 +35,7 @@ def sync_from(
     ctx: typer.Context, name: DeviceName, dry_run: DryRun = False, ems: Ems = None, as_json: Json = False
 ) -> None:
     """Take over as intended what a device runs. Circuits stay as the network has them."""
-    title = "differs" if dry_run else "still differs"
+    title = "would be taken over" if dry_run else "still differs"
     _ask(ctx, name, ems, "sync-from", {"dry_run": dry_run}, title)
 
 

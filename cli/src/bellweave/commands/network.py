@@ -17,7 +17,7 @@ from qmodel.errors import Invalid
 from qmodel.topology_file import load_topology
 
 topology_app = typer.Typer(no_args_is_help=True, help="The declared networks.")
-device_app = typer.Typer(no_args_is_help=True, help="One device: add, show, learn again, remove.")
+device_app = typer.Typer(no_args_is_help=True, help="One device: what it is, should run and runs.")
 
 Ems = Annotated[str | None, typer.Option("--ems", help="Name of the EMS, such as north.")]
 DeviceName = Annotated[str, typer.Argument(help="Name of the device.")]

@@ -127,8 +127,12 @@ def seed_topologies(doors: Mapping[str, Door], status: Status) -> Iterator[str]:
         if door is not None:
             headers = {"Content-Type": "application/yaml", "If-Match": '"0"'}  # 0: before the first one
             there = (httpx.codes.PRECONDITION_FAILED,)
-            door.send("PUT", "/topology", content=path.read_bytes(), headers=headers, ok=there)
-            yield f"nms.{topology.operator}: {len(topology.nodes)} nodes, {len(topology.quantum_links)} links"
+            answer = door.send("PUT", "/topology", content=path.read_bytes(), headers=headers, ok=there)
+            if answer.is_success:
+                counts = f"{len(topology.nodes)} nodes, {len(topology.quantum_links)} links"
+                yield f"nms.{topology.operator}: {counts}"
+            else:
+                yield f"nms.{topology.operator}: keeps the network that it has"
 
 
 def seed_customers(door: Door) -> Iterator[str]:

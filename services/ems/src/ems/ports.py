@@ -270,12 +270,13 @@ class RevisionStore(Protocol):
     """Revisions of what devices should run and of what they run, and drift. Every method that names an
     element raises NotFound if there is none."""
 
-    async def node_intended(self, element: str) -> Snapshot:
-        """What the NMS wants of the element."""
-        ...
-
     async def newest_intended(self, element: str) -> tuple[Revision | None, Policy]:
         """None before the element was compared for the first time."""
+        ...
+
+    async def adopt(self, element: str, running: Content) -> tuple[int, Content]:
+        """Take the element in as it is found, of circuits only those that the NMS wants. The revision that is
+        intended then, and what it says; what was intended already stays."""
         ...
 
     async def intend(self, element: str, content: Content, cause: Cause, who: str, after: int) -> int:

@@ -30,6 +30,7 @@ Fetch = Callable[[Sequence[Module]], Awaitable[list[str | None]]]
 _KEPT = 64
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,199}")
 _REVISION = re.compile(r"(\d{4}-\d{2}-\d{2})?")
+_REVISION_STATEMENT = re.compile(r"^\s*revision\s+[\"']?(\d{4}-\d{2}-\d{2})", re.MULTILINE)
 _MOST_BYTES = 4_000_000
 
 
@@ -82,9 +83,15 @@ def _source(module: Module, folders: Sequence[Path]) -> Path | None:
         exact, plain = _file(folder, module), folder / f"{module.name}.yang"
         if exact.is_file():
             return exact
-        if plain.is_file() and f"revision {module.revision}" in plain.read_text("utf-8").replace('"', ""):
+        if plain.is_file() and _newest_revision(plain.read_text("utf-8")) == module.revision:
             return plain
     return None
+
+
+def _newest_revision(text: str) -> str:
+    """That of a module's source, whose revisions go back in time; empty if it has none."""
+    found = _REVISION_STATEMENT.search(text)
+    return "" if found is None else found[1]
 
 
 def _key(modules: list[Module], own: Path) -> str:

@@ -112,7 +112,7 @@ def _synchronizing(routes: APIRouter, datastores: Datastores, store: RevisionSto
     @routes.post("/devices/{name}/sync-from")
     async def sync_from(name: str, body: SyncIn, who: Operator) -> ComparisonOut:
         """Take over as intended what runs, circuits excepted; says what remains, or with `dry_run` what would
-        be looked at."""
+        be taken over."""
         return _comparison(await datastores.sync_from(name, who.subject, dry_run=body.dry_run))
 
     @routes.put("/devices/{name}/drift-policy")

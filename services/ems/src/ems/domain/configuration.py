@@ -106,9 +106,6 @@ class Configuration:
                 owned[kind] = Rows(rows)
         return Record({**self.base, CONTAINER: owned})
 
-    def with_node(self, node: Snapshot) -> Configuration:
-        return Configuration(self.schema, self.base, node, self.unknown)
-
 
 def differences(before: Content, after: Content) -> tuple[Difference, ...]:
     """What leads from one to the other, leaf by leaf."""

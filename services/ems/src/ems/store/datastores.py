@@ -23,13 +23,12 @@ from qmodel.nodeconfig import NodeConfig
 from qyang.leaves import Difference
 
 _sql = load_queries("ems.store", "datastores.sql")
+_devices = load_queries("ems.store")
 _MOST_LINES = 200
 
 
-class Devices(Protocol):
-    """What is needed of the store of devices: the configuration that the NMS intends, and alarms."""
-
-    async def intended(self, element: str) -> NodeConfig | None: ...
+class Alarms(Protocol):
+    """What is needed of the store of devices."""
 
     async def tell_alarms(self, conn: Connection, element: str, alarms: Iterable[ActiveAlarm]) -> None: ...
 
@@ -37,18 +36,26 @@ class Devices(Protocol):
 class DatastoreStore:
     """`db` is the worker's pool."""
 
-    def __init__(self, db: Database, devices: Devices) -> None:
+    def __init__(self, db: Database, alarms: Alarms) -> None:
         self._db = db
-        self._devices = devices
-
-    async def node_intended(self, element: str) -> Snapshot:
-        return snapshot_of(await self._devices.intended(element) or NodeConfig())
+        self._alarms = alarms
 
     async def newest_intended(self, element: str) -> tuple[Revision | None, Policy]:
         async with self._db.transaction() as conn:
             policy = await self._policy(conn, _sql.policy_of, element)
             row = await _newest(conn, element, Datastore.INTENDED)
         return None if row is None else _revision(Datastore.INTENDED, row), policy
+
+    async def adopt(self, element: str, running: Content) -> tuple[int, Content]:
+        async with self._db.transaction() as conn:
+            await self._policy(conn, _sql.hold_device, element)
+            row = await _newest(conn, element, Datastore.INTENDED)
+            if row is not None:
+                return row["revision"], _content(row)
+            node = await (await conn.execute(_devices.intended_of, {"element": element})).fetchone()
+            target = NodeConfig() if node is None else NodeConfig.model_validate(node["target"])
+            taken = running.with_node(snapshot_of(target))
+            return await _put(conn, element, Datastore.INTENDED, taken, Cause.LEARNED, "nobody"), taken
 
     async def intend(self, element: str, content: Content, cause: Cause, who: str, after: int) -> int:
         async with self._db.transaction() as conn:
@@ -89,7 +96,7 @@ class DatastoreStore:
         if row is None:  # known already, or there was none
             return
         lines = tuple(line[:2000] for each in difference for line in each.lines)[:_MOST_LINES]
-        await self._devices.tell_alarms(conn, element, (drift_alarm(difference, at),))
+        await self._alarms.tell_alarms(conn, element, (drift_alarm(difference, at),))
         await emit(
             conn,
             DriftChanged(
@@ -145,7 +152,8 @@ class DatastoreStore:
 
 async def follow_change(conn: Connection, element: str, target: NodeConfig, change_id: str) -> None:
     """A change was committed: what is intended has other circuits from now on. Nothing where the device was
-    not taken in yet; its first comparison knows of the change."""
+    not taken in yet; whoever takes it in knows of the change. The caller has inserted into `intended` before:
+    that refers to the device, and so it has waited for whoever held it (`hold_device`)."""
     row = await _newest(conn, element, Datastore.INTENDED)
     if row is not None:
         content = _content(row).with_node(snapshot_of(target))

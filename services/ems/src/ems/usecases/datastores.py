@@ -97,7 +97,7 @@ class Datastores:
 
     async def sync_from(self, element: str, who: str, *, dry_run: bool = False) -> Comparison:
         """Take over as intended what runs, circuits excepted: they are the NMS's to change. The difference of
-        what is returned is what remains.
+        what is returned is what remains; with `dry_run` it is what would be taken over.
 
         Raises as `compare` does, and Invalid if what runs is not a valid configuration."""
         mark = await self._at_rest(element)
@@ -105,29 +105,25 @@ class Datastores:
         found, intended = await self._against(element, running)
         taken = intended.with_base_of(running.content)
         _validate(_configured(running, taken))
-        left = differences(taken, running.content)
         if dry_run:
-            return found
+            return Comparison(element, found.revision, found.policy, differences(intended, taken))
         if self._busy.mark(element) != mark:
             raise Conflict(f"{element} was changed while it was read", where=element, retry_after_s=1.0)
         revision = found.revision
         if taken != intended:
             revision = await self._store.intend(element, taken, Cause.SYNC_FROM, who, found.revision)
-        now = Comparison(element, revision, found.policy, left)
+        now = Comparison(element, revision, found.policy, differences(taken, running.content))
         await self._store.record(element, running.content, now, DriftState.IMPORTED, who, self._now())
         return now
 
     async def _against(self, element: str, running: Configuration) -> tuple[Comparison, Content]:
-        """What is intended, and how what runs differs. A device that is looked at for the first time is taken
-        in as it is, circuits excepted."""
+        """What is intended, and how what runs differs."""
         intended, policy = await self._store.newest_intended(element)
-        if intended is None or intended.content is None:
-            node = await self._store.node_intended(element)
-            taken = running.content.with_node(node)
-            revision = await self._store.intend(element, taken, Cause.LEARNED, "nobody", 0)
-            return Comparison(element, revision, policy, differences(taken, running.content)), taken
-        content = intended.content
-        return Comparison(element, intended.revision, policy, differences(content, running.content)), content
+        if intended is None or intended.content is None:  # looked at for the first time
+            revision, content = await self._store.adopt(element, running.content)
+        else:
+            revision, content = intended.revision, intended.content
+        return Comparison(element, revision, policy, differences(content, running.content)), content
 
     async def _at_rest(self, element: str) -> int:
         """Raises Conflict while somebody works on the element."""

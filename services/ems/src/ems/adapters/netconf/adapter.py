@@ -33,7 +33,7 @@ class NetconfAdapter:
             await session.close()
             raise
 
-        async def schema(session: NetconfSession) -> Schema:
+        async def schema() -> Schema:
             return await self._schemas.schema_of(
                 f"{address.host}_{address.port}",
                 await learn_library(session),

@@ -138,7 +138,8 @@ class Candidate(Generic[S]):
         try:
             return self._part.read(reply.data)
         except BellweaveError as error:
-            raise ProtocolViolation(f"cannot make sense of the configuration: {error.detail}") from None
+            detail = f"cannot make sense of the configuration: {error.detail}"
+            raise ProtocolViolation(detail, where=error.where) from None
 
     def _lock(self) -> tuple[bytes, ...]:
         return () if self._locked else (operations.LOCK,)

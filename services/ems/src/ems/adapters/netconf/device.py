@@ -36,20 +36,21 @@ _VALIDATE = "urn:ietf:params:netconf:capability:validate:"
 _CANDIDATE = "urn:ietf:params:netconf:capability:candidate:1.0"
 _STARTUP = "urn:ietf:params:netconf:capability:startup:1.0"
 
-MakeSchema = Callable[[NetconfSession], Awaitable[Schema]]
+MakeSchema = Callable[[], Awaitable[Schema]]
 
 
 class NetconfDevice:
     """See `ems.ports.DeviceSession` and the module. `modules` are those that the device is known to have,
-    `schema` compiles them when the whole configuration is asked for."""
+    `make_schema` compiles them when the whole configuration is asked for the first time."""
 
     def __init__(
-        self, session: NetconfSession, traits: Traits, modules: frozenset[str], schema: MakeSchema
+        self, session: NetconfSession, traits: Traits, modules: frozenset[str], make_schema: MakeSchema
     ) -> None:
         self._session = session
         self._traits = traits
         self._modules = modules
-        self._schema = schema
+        self._make_schema = make_schema
+        self._schema: Schema | None = None
         self._candidate = Candidate(session, NODE)
 
     @property
@@ -78,8 +79,9 @@ class NetconfDevice:
         await self._session.close()
 
     async def configuration(self) -> Configuration:
-        schema = await self._schema(self._session)
-        return await Candidate(self._session, whole(schema)).running()
+        if self._schema is None:
+            self._schema = await self._make_schema()
+        return await Candidate(self._session, whole(self._schema)).running()
 
     async def replace(self, target: Configuration) -> Configuration:
         if _CANDIDATE not in self._session.capabilities:

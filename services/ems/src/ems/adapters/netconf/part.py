@@ -13,10 +13,10 @@ from typing import Generic, TypeVar
 from lxml import etree
 
 from ems.adapters.netconf import operations
-from ems.adapters.netconf.errors import ProtocolViolation
 from ems.adapters.netconf.quantum_node import FILTER, read_snapshot, write_edit
 from ems.domain.configuration import Configuration
 from ems.domain.snapshot import Snapshot, change
+from qmodel.errors import Invalid
 from qyang.errors import RpcError
 from qyang.schema import Schema
 from qyang.xmldiff import edit_between
@@ -27,8 +27,8 @@ S = TypeVar("S")
 
 @dataclass(frozen=True)
 class Part(Generic[S]):
-    """`read` makes sense of the data of a read, `write` gives the content of an edit-config that leads from
-    one state to another (empty when they are equal)."""
+    """`read` makes sense of the data of a read, or raises Invalid; `write` gives the content of an edit that
+    leads from one state to another (empty when they are equal)."""
 
     get_running: bytes
     get_candidate: bytes
@@ -56,10 +56,7 @@ def whole(schema: Schema) -> Part[Configuration]:
         try:
             return Configuration.of(schema, read_xml(schema, data, config_only=True))
         except RpcError as error:
-            where = None if error.path is None else error.path.text
-            raise ProtocolViolation(
-                f"the configuration makes no sense: {error.message}", where=where
-            ) from None
+            raise Invalid(error.message, where=None if error.path is None else error.path.text) from None
 
     def write(now: Configuration, then: Configuration) -> bytes:
         return edit_between(schema, now.tree, then.tree).encode()
