@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from emulator.netconf.defaults import DEFAULT_NS, tagged_xml, untagged, with_defaults, without_defaults
+from emulator.netconf.defaults import DEFAULT_NS, tagged_xml, untagged
+from qyang.defaults import with_defaults, without_defaults
 from qyang.edit import edit
 from qyang.errors import RpcError
 from qyang.schema import Schema

@@ -1,4 +1,4 @@
-"""`bellweave-element`: serve a network of emulated elements, and reach into one that runs."""
+"""`bellweave-element`: serve emulated elements, and reach into a network of them that runs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import logging
 import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,8 +19,10 @@ import uvloop
 from emulator.control import ask_control
 from emulator.datastore.durable import read_json, write_durably
 from emulator.faults import OPERATIONS, Action
+from emulator.netconf.abilities import Ability, without
 from emulator.netconf.server import Access
 from emulator.network import NetworkSettings, serve_network
+from emulator.served import Serving, serve_modules
 from qmodel.clock import DomainClock
 from qmodel.errors import BellweaveError
 from qmodel.topology import Topology
@@ -55,13 +58,71 @@ def network(
         _fail(error)
 
 
-async def _serve(
-    topologies: list[Topology], state: Path, clock: DomainClock, settings: NetworkSettings
+def serve(
+    module: Annotated[list[str], typer.Option(help="YANG module to serve; may be given several times")],
+    authorized_key: Annotated[Path, typer.Option(help="public key file (OpenSSH) of who may log in")],
+    yang: Annotated[list[Path] | None, typer.Option(help="folder with YANG files, before the IETF's")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="first port; 0 takes free ones")] = 0,
+    user: Annotated[str, typer.Option(help="user that may log in")] = "admin",
+    host: Annotated[str, typer.Option(help="address to listen at")] = "127.0.0.1",
+    count: Annotated[int, typer.Option(min=1, max=10_000, help="how many elements, a port each")] = 1,
+    feature: Annotated[
+        list[str] | None, typer.Option(help="module:feature; all features if none is named")
+    ] = None,
+    missing: Annotated[
+        list[Ability] | None, typer.Option("--without", help="part of NETCONF that they cannot do")
+    ] = None,
+    state: Annotated[
+        Path | None, typer.Option(help="folder to keep configurations in; kept nowhere if left out")
+    ] = None,
 ) -> None:
+    """Serve NETCONF elements for any YANG modules, until SIGTERM or SIGINT."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("asyncssh").setLevel(logging.ERROR)
+    try:
+        serving = Serving(
+            modules=module,
+            access=Access(user, frozenset(key.public_data for key in _public_keys(authorized_key))),
+            folders=yang or (),
+            features=feature,
+            abilities=without(*(missing or ())),
+            host=host,
+            port=port,
+            count=count,
+        )
+        if state is not None:
+            uvloop.run(_serve_modules(serving, state))
+        else:
+            with tempfile.TemporaryDirectory(prefix="bellweave-") as nowhere:
+                uvloop.run(_serve_modules(serving, Path(nowhere)))
+    except (BellweaveError, OSError, ValueError) as error:
+        _fail(error)
+
+
+async def _serve_modules(serving: Serving, state: Path) -> None:
+    stop = _stopped()
+    async with serve_modules(serving, state) as elements:
+        for element in elements:
+            host_key = element.host_key.export_public_key("openssh").decode().strip()
+            typer.echo(f"{element.name} {serving.host} {element.port} {host_key}")
+        typer.echo(f"ready: {len(elements)} elements, user {serving.access.user}")
+        sys.stdout.flush()
+        await stop.wait()
+
+
+def _stopped() -> asyncio.Event:
+    """Set when the process is asked to end."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+async def _serve(
+    topologies: list[Topology], state: Path, clock: DomainClock, settings: NetworkSettings
+) -> None:
+    stop = _stopped()
     async with serve_network(topologies, state, clock, settings) as running:
         listed = state / "elements.json"
         typer.echo(f"ready: {len(running.elements)} elements on {settings.host}, listed in {listed}")
@@ -147,6 +208,7 @@ def main() -> None:
     app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
     for name, function in (
         ("network", network),
+        ("serve", serve),
         ("cut", cut),
         ("splice", splice),
         ("fault", fault),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from yangson.datamodel import DataModel
+from yangson.exceptions import YangsonException
 from yangson.schemanode import (
     AnyContentNode,
     CaseNode,
@@ -24,6 +25,7 @@ from yangson.schemanode import (
     RpcActionNode,
 )
 
+from qmodel.errors import Invalid
 from qmodel.yang import YangModule, yang_library
 from qyang.values import Lexical, Namespaces, lexical_of
 
@@ -77,11 +79,15 @@ class Schema:
     `notifications`."""
 
     def __init__(self, modules: Iterable[YangModule], folders: Sequence[Path]) -> None:
-        """Raises what yangson raises where the modules are not consistent."""
+        """Raises Invalid where the modules cannot be compiled together."""
         self.modules = tuple(modules)
         self.folders = tuple(folders)
-        self.model = DataModel(yang_library(self.modules), [str(folder) for folder in folders])
-        self.model.schema._make_schema_patterns()
+        try:
+            self.model = DataModel(yang_library(self.modules), [str(folder) for folder in folders])
+            self.model.schema._make_schema_patterns()
+        except (YangsonException, KeyError, ValueError, AttributeError) as error:
+            # Not all that is wrong with a module has an exception of yangson's own.
+            raise Invalid(f"the modules do not compile: {type(error).__name__} {error}"[:500]) from None
         self.namespaces = Namespaces({module.name: module.namespace for module in self.modules})
         self.root = Node("", "", "", "/", Kind.ROOT, yang=self.model.schema)
         self._compile(self.root, self.model.schema)

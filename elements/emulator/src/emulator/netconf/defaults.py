@@ -5,14 +5,12 @@ from __future__ import annotations
 from enum import StrEnum
 
 from lxml import etree
-from yangson.enumerations import ContentType
-from yangson.instance import RootNode
 
 from qyang.edit import BASE_NS
 from qyang.errors import RpcError
 from qyang.paths import path_of_element
 from qyang.schema import Kind, Node, Schema
-from qyang.tree import Record, Rows, key_of
+from qyang.tree import Record, key_of
 from qyang.xmlout import to_xml
 
 DEFAULT_NS = "urn:ietf:params:xml:ns:netconf:default:1.0"
@@ -27,29 +25,6 @@ class Defaults(StrEnum):
     REPORT_ALL = "report-all"
     TAGGED = "report-all-tagged"
     """As report-all; values that nobody has set carry an attribute."""
-
-
-def with_defaults(schema: Schema, tree: Record, *, state: bool) -> Record:
-    """`tree` with the default values that are in use in it, those of state too where `state`."""
-    model = schema.model
-    root = RootNode(tree, model.schema, model.schema_data, tree.timestamp)
-    return Record(root.add_defaults(ContentType.all if state else ContentType.config).value)
-
-
-def without_defaults(node: Node, value: Record) -> Record:
-    """`value` without leafs that have their default value, and containers that are empty then."""
-    kept = Record()
-    for name, member in value.items():
-        child = node.children[name]
-        if child.kind is Kind.CONTAINER:
-            below = without_defaults(child, member)
-            if below or child.presence:
-                kept[name] = below
-        elif child.kind is Kind.LIST:
-            kept[name] = Rows([without_defaults(child, entry) for entry in member])
-        elif not child.leafy or name in node.keys or child.yang.default != member:
-            kept[name] = member
-    return kept
 
 
 def tagged_xml(node: Node, value: Record, explicit: Record) -> str:

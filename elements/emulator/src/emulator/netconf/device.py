@@ -18,10 +18,11 @@ from emulator.netconf.capabilities import (
     Statistics,
     netconf_state,
 )
-from emulator.netconf.defaults import Defaults, tagged_xml, with_defaults, without_defaults
+from emulator.netconf.defaults import Defaults, tagged_xml
 from emulator.netconf.filters import Filter
 from emulator.netconf.messages import notification
 from qyang.changes import Change
+from qyang.defaults import with_defaults, without_defaults
 from qyang.errors import DataPath
 from qyang.schema import Schema
 from qyang.tree import Record, Rows, Value, overlay, pruned, trimmed

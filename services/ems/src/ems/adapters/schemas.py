@@ -16,9 +16,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import structlog
-from yangson.exceptions import YangsonException
 
 from ems.domain.device import Module
+from qmodel.errors import Invalid
 from qmodel.yang import YangModule, module_dirs
 from qyang.schema import Schema
 
@@ -112,8 +112,8 @@ def _compiled(device: str, modules: list[Module], own: Path) -> Schema:
     for chosen in (have, ours):
         try:
             return Schema([_listed(module, chosen) for module in chosen], folders)
-        except (YangsonException, KeyError, ValueError, AttributeError) as error:
-            _log.warning("schema-not-compiled", device=device, modules=len(chosen), error=repr(error)[:500])
+        except Invalid as error:
+            _log.warning("schema-not-compiled", device=device, modules=len(chosen), error=error.detail)
     return Schema([], folders)
 
 
