@@ -25,15 +25,15 @@ ELEMENTS = 60
 START_LIMIT_S = 60.0
 
 
-def _topology() -> str:
+def _topology(elements: int) -> str:
     """A ring of nodes that each have everything; a test takes one that nobody has used."""
     nodes, fibres, timing = [], [], []
-    for n in range(ELEMENTS):
+    for n in range(elements):
         nodes.append(
             {"id": f"n{n}", "operator": "lab", "element": f"ne-{n}", "ems": "ems.lab",
              "sources": [{"id": "s1"}, {"id": "s2"}], "bsms": [{"id": "b1"}], "detectors": [{"id": "d1"}]}
         )  # fmt: skip
-        far = f"n{(n + 1) % ELEMENTS}"
+        far = f"n{(n + 1) % elements}"
         fibres.append(
             {"id": f"f{n}", "a": {"node": f"n{n}", "port": "q1"}, "b": {"node": far, "port": "q2"},
              "length_km": 10, "conduits": [f"c{n}"]}
@@ -42,7 +42,7 @@ def _topology() -> str:
             {"id": f"t{n}", "a": {"node": f"n{n}", "port": "t1"}, "b": {"node": far, "port": "t2"},
              "length_km": 10, "conduits": [f"c{n}"]}
         )  # fmt: skip
-    conduits = [{"id": f"c{n}"} for n in range(ELEMENTS)]
+    conduits = [{"id": f"c{n}"} for n in range(elements)]
     return json.dumps(
         {"bellweave_topology": 1, "operator": "lab", "conduits": conduits, "nodes": nodes,
          "quantum_links": fibres, "timing_links": timing}
@@ -107,8 +107,8 @@ class Lab:
         )  # fmt: skip
 
 
-def _make_lab(home: Path) -> Lab:
-    (home / "lab.json").write_text(_topology())
+def _make_lab(home: Path, elements: int = ELEMENTS) -> Lab:
+    (home / "lab.json").write_text(_topology(elements))
     key = asyncssh.generate_private_key("ssh-ed25519")
     key.write_private_key(home / "key")
     key.write_public_key(home / "key.pub")
@@ -132,6 +132,15 @@ def own_lab(tmp_path: Path) -> Iterator[Lab]:
     yield made
     if made.process is not None and made.process.poll() is None:
         made.stop()
+
+
+@pytest.fixture
+def large_lab(tmp_path: Path) -> Iterator[Lab]:
+    """A process with 200 elements."""
+    made = _make_lab(tmp_path, 200)
+    made.start()
+    yield made
+    assert made.stop() == 0
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 from typing import Any
 
 import paramiko  # type: ignore[import-untyped]
@@ -170,3 +171,15 @@ def test_a_closed_session_is_closed(lab: Any, element: str) -> None:
     assert not session.connected
     with pytest.raises(TransportError):
         session.get_config("running")
+
+
+def test_two_hundred_elements_fit_in_one_process_under_a_gibibyte(large_lab: Any) -> None:
+    names = list(large_lab.listed)
+    assert len(names) == 200
+    for name in (names[0], names[99], names[199]):
+        with large_lab.connect(name) as session:
+            assert session.get_config("running").data is not None
+    assert large_lab.process is not None
+    status = Path(f"/proc/{large_lab.process.pid}/status").read_text()
+    resident_kib = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+    assert resident_kib < 1024 * 1024

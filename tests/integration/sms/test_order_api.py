@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from qkit.database import Database
+
 pytestmark = pytest.mark.timeout(60)
 GOOD: dict[str, Any] = {
     "kind": "full_mesh_vpn",
@@ -109,6 +111,23 @@ async def test_a_connection_without_tenant_sees_no_rows(rig: Any) -> None:
         for table in ("orders", "services", "links", "segments", "reports", "journal", "usage_records"):
             rows = await (await conn.execute(f"SELECT * FROM {table}".encode())).fetchall()
             assert rows == [], table
+
+
+async def test_not_even_the_owner_of_the_tables_sees_rows_without_a_tenant(rig: Any) -> None:
+    await rig.order(sites=["Alice", "Bob"])
+
+    async def planned() -> bool:
+        return bool(await rig.rows("SELECT 1 FROM segments"))
+
+    await rig.until(planned)
+    owner = await Database.open(rig.urls.owner)
+    try:
+        async with owner.transaction() as conn:
+            for table in ("orders", "services", "links", "segments", "journal"):
+                assert await rig.rows(f"SELECT 1 FROM {table}") != [], table
+                assert await (await conn.execute(f"SELECT 1 FROM {table}".encode())).fetchall() == [], table
+    finally:
+        await owner.close()
 
 
 async def test_a_post_with_a_key_is_done_once(rig: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Protocol
@@ -16,15 +17,18 @@ from ems.domain.report import drift_alarm
 from ems.domain.snapshot import Snapshot
 from qkit.database import Connection, Database
 from qkit.events import emit
-from qkit.queries import load_queries
+from qkit.queries import Queries, load_queries
 from qmodel.contracts.ems import DriftChanged, DriftState
 from qmodel.errors import Conflict, NotFound
 from qmodel.nodeconfig import NodeConfig
 from qyang.leaves import Difference
 
-_sql = load_queries("ems.store", "datastores.sql")
-_devices = load_queries("ems.store")
 _MOST_LINES = 200
+
+
+@functools.cache
+def _sql() -> Queries:
+    return load_queries("ems.store", "datastores.sql")
 
 
 class Alarms(Protocol):
@@ -42,24 +46,24 @@ class DatastoreStore:
 
     async def newest_intended(self, element: str) -> tuple[Revision | None, Policy]:
         async with self._db.transaction() as conn:
-            policy = await self._policy(conn, _sql.policy_of, element)
+            policy = await self._policy(conn, _sql().policy_of, element)
             row = await _newest(conn, element, Datastore.INTENDED)
         return None if row is None else _revision(Datastore.INTENDED, row), policy
 
     async def adopt(self, element: str, running: Content) -> tuple[int, Content]:
         async with self._db.transaction() as conn:
-            await self._policy(conn, _sql.hold_device, element)
+            await self._policy(conn, _sql().hold_device, element)
             row = await _newest(conn, element, Datastore.INTENDED)
             if row is not None:
                 return row["revision"], _content(row)
-            node = await (await conn.execute(_devices.intended_of, {"element": element})).fetchone()
+            node = await (await conn.execute(_sql().node_intended, {"element": element})).fetchone()
             target = NodeConfig() if node is None else NodeConfig.model_validate(node["target"])
             taken = running.with_node(snapshot_of(target))
             return await _put(conn, element, Datastore.INTENDED, taken, Cause.LEARNED, "nobody"), taken
 
     async def intend(self, element: str, content: Content, cause: Cause, who: str, after: int) -> int:
         async with self._db.transaction() as conn:
-            await self._policy(conn, _sql.hold_device, element)
+            await self._policy(conn, _sql().hold_device, element)
             row = await _newest(conn, element, Datastore.INTENDED)
             if (0 if row is None else row["revision"]) != after:
                 raise Conflict("something else was intended meanwhile", where=element, retry_after_s=1.0)
@@ -69,7 +73,7 @@ class DatastoreStore:
         self, element: str, running: Content, found: Comparison, ended: DriftState, who: str, at: datetime
     ) -> None:
         async with self._db.transaction() as conn:
-            await self._policy(conn, _sql.hold_device, element)
+            await self._policy(conn, _sql().hold_device, element)
             intended = await _newest(conn, element, Datastore.INTENDED)
             if intended is None or intended["revision"] != found.revision:
                 raise Conflict("something else was intended meanwhile", where=element, retry_after_s=1.0)
@@ -91,7 +95,7 @@ class DatastoreStore:
         if difference:
             told = [[each.path, each.before, each.after] for each in difference]
             values["difference"] = Jsonb(told)
-        query = _sql.open_drift if difference else _sql.end_drift
+        query = _sql().open_drift if difference else _sql().end_drift
         row = await (await conn.execute(query, values)).fetchone()
         if row is None:  # known already, or there was none
             return
@@ -110,21 +114,21 @@ class DatastoreStore:
 
     async def set_policy(self, element: str, policy: Policy) -> None:
         async with self._db.transaction() as conn:
-            await self._policy(conn, _sql.hold_device, element)
-            await conn.execute(_sql.set_policy, {"element": element, "policy": policy.value})
+            await self._policy(conn, _sql().hold_device, element)
+            await conn.execute(_sql().set_policy, {"element": element, "policy": policy.value})
 
     async def policy(self, element: str) -> Policy:
         async with self._db.transaction() as conn:
-            return await self._policy(conn, _sql.policy_of, element)
+            return await self._policy(conn, _sql().policy_of, element)
 
     async def revision(self, element: str, datastore: str, number: int | None) -> Revision:
         async with self._db.transaction() as conn:
-            await self._policy(conn, _sql.policy_of, element)
+            await self._policy(conn, _sql().policy_of, element)
             if number is None:
                 row = await _newest(conn, element, Datastore(datastore))
             else:
                 values = {"element": element, "datastore": datastore, "revision": min(number, 2**31 - 1)}
-                row = await (await conn.execute(_sql.one_revision, values)).fetchone()
+                row = await (await conn.execute(_sql().one_revision, values)).fetchone()
         if row is None:
             name = datastore if number is None else f"{datastore}@{number}"
             raise NotFound(f"{element} has no {name}", where=element)
@@ -133,14 +137,14 @@ class DatastoreStore:
     async def revisions(self, element: str, datastore: Datastore, before: int, limit: int) -> list[Revision]:
         values = {"element": element, "datastore": datastore.value, "before": before, "limit": limit}
         async with self._db.transaction() as conn:
-            await self._policy(conn, _sql.policy_of, element)
-            rows = await (await conn.execute(_sql.list_revisions, values)).fetchall()
+            await self._policy(conn, _sql().policy_of, element)
+            rows = await (await conn.execute(_sql().list_revisions, values)).fetchall()
         return [_revision(datastore, row) for row in rows]
 
     async def drifts(self, element: str | None, all_states: bool, before: int, limit: int) -> list[Drift]:
         values = {"element": element, "all": all_states, "before": before, "limit": limit}
         async with self._db.transaction() as conn:
-            rows = await (await conn.execute(_sql.list_drifts, values)).fetchall()
+            rows = await (await conn.execute(_sql().list_drifts, values)).fetchall()
         return [_drift(row) for row in rows]
 
     async def _policy(self, conn: Connection, query: str, element: str) -> Policy:
@@ -162,7 +166,7 @@ async def follow_change(conn: Connection, element: str, target: NodeConfig, chan
 
 async def _newest(conn: Connection, element: str, datastore: Datastore) -> dict[str, Any] | None:
     values = {"element": element, "datastore": datastore.value}
-    return await (await conn.execute(_sql.newest, values)).fetchone()
+    return await (await conn.execute(_sql().newest, values)).fetchone()
 
 
 async def _put(
@@ -187,8 +191,8 @@ async def _put(
         "who": who,
         "change_id": change_id,
     }
-    await conn.execute(_sql.put_content, values)
-    row = await (await conn.execute(_sql.put_revision, values)).fetchone()
+    await conn.execute(_sql().put_content, values)
+    row = await (await conn.execute(_sql().put_revision, values)).fetchone()
     return 0 if row is None else int(row["revision"])
 
 

@@ -7,6 +7,9 @@ SELECT drift_policy FROM device WHERE name = %(element)s
 -- set_policy: what is done about drift from now on
 UPDATE device SET drift_policy = %(policy)s, version = version + 1 WHERE name = %(element)s
 
+-- node_intended: the node configuration that the NMS wants of one device now
+SELECT target FROM intended WHERE element = %(element)s ORDER BY revision DESC LIMIT 1
+
 -- put_content: a configuration, once
 INSERT INTO content (digest, base, node, unknown, leaves)
 VALUES (%(digest)s, %(base)s, %(node)s, %(unknown)s, %(leaves)s) ON CONFLICT (digest) DO NOTHING
