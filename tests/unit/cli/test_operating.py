@@ -254,5 +254,8 @@ def test_revisions_are_listed_and_any_two_compared(operator: Any) -> None:
     assert operator.run("device", "difference", "lab-1", "intended@1", "intended@2", "--ems", "south") == 0
     assert "/m:c/x" in operator.out
     assert dict(operator.requests[-1].url.params) == {"before": "intended@1", "after": "intended@2"}
+    operator.answers[f"{base}/difference"]["difference"] = [{"path": "/m:c/e", "before": None, "after": ""}]
+    assert operator.run("device", "difference", "lab-1", "--ems", "south") == 0
+    assert "there" in operator.out
     assert operator.run("device", "datastore", "lab-1", "intended@2", "--ems", "south") == 0
     assert "/m:c/x" in operator.out

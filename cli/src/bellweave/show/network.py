@@ -92,8 +92,11 @@ def device_tables(ems: str, device: Json) -> list[Table]:
 
 
 def comparison_table(title: str, difference: Iterable[Json]) -> Table:
-    """Leaves that differ, before and after."""
-    rows = ((each["path"], each["before"], each["after"]) for each in difference)
+    """Leaves that differ, before and after; of what has no value, that it is there."""
+    rows = (
+        (each["path"], *("there" if each[when] == "" else each[when] for when in ("before", "after")))
+        for each in difference
+    )
     return table(title, ("leaf", "before", "after"), rows)
 
 
