@@ -26,9 +26,10 @@ from qkit.database import Database
 from qkit.events import Relay
 from qkit.events.envelope import build as envelope
 from qkit.migrations import RoleUrls, migrate, prepare_database
-from qkit.service import Kit, Service, end, open_kit
+from qkit.service import Kit, Service, open_kit
 from qkit.settings import ServiceSettings
 from qkit.streams import ensure_streams
+from qkit.tasks import end
 from qmodel.contracts import Event
 from qmodel.contracts.commit import (
     CommitAtEms,

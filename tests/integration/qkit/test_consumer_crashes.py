@@ -14,7 +14,7 @@ from nats.js import JetStreamContext
 from qkit.bus import Bus
 from qkit.database import Connection, Database
 from qkit.events import Consumer, EventMeta, Relay, emit
-from qkit.service import end
+from qkit.tasks import end
 from qkit.wakeups import Wakeups
 from qmodel.contracts.ems import ElementReadiness
 from qmodel.errors import Invalid, NotFound, Unavailable

@@ -12,7 +12,7 @@ import pytest
 
 from qkit.database import Connection, Database
 from qkit.events import Consumer, EventMeta, Relay, emit
-from qkit.service import end
+from qkit.tasks import end
 from qkit.wakeups import Wakeups
 from qmodel.contracts.ems import UsageCounted
 from qmodel.errors import Invalid, Unavailable

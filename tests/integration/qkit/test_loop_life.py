@@ -12,7 +12,7 @@ import pytest
 from qkit.database import Database
 from qkit.lease import Lease
 from qkit.reconcile import Loop, wake
-from qkit.service import end
+from qkit.tasks import end
 from qkit.wakeups import Wakeups
 from qmodel.errors import Unavailable
 

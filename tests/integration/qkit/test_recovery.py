@@ -15,7 +15,7 @@ from qkit.events import Consumer, EventMeta, Handlers, Relay, emit
 from qkit.events.envelope import AskReplay
 from qkit.events.outbox import MAX_EVENT_BYTES, prune, replay
 from qkit.migrations import RoleUrls
-from qkit.service import end
+from qkit.tasks import end
 from qkit.wakeups import Wakeups
 from qmodel.contracts.ems import PerformanceSample
 from qmodel.errors import Conflict, NotFound, TooLarge, Unavailable

@@ -15,7 +15,7 @@ from qkit.database import Database
 from qkit.lease import Lease, LeaseLost
 from qkit.migrations import RoleUrls, migrate
 from qkit.reconcile import Loop, wake
-from qkit.service import end
+from qkit.tasks import end
 from qkit.wakeups import Wakeups
 from qmodel.contracts.commit import Outcome, Vote
 from qmodel.errors import Conflict, Unavailable

@@ -8,7 +8,7 @@ from typing import Any
 from qkit.database import Database
 from qkit.lease import Lease
 from qkit.reconcile import Act, Loop, wake
-from qkit.service import end
+from qkit.tasks import end
 from qkit.wakeups import Wakeups
 
 

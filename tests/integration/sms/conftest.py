@@ -31,6 +31,7 @@ from qkit.migrations import RoleUrls, migrate, prepare_database
 from qkit.service import Kit, Service, open_kit
 from qkit.settings import ServiceSettings
 from qkit.streams import ensure_streams
+from qkit.tasks import end
 from sms.app import build
 from sms.settings import SmsSettings
 
@@ -87,11 +88,7 @@ class Process:
 
     async def kill(self) -> None:
         """End as if by SIGKILL: what is under way is not finished."""
-        left = set(self.tasks)
-        while left:  # Python 3.11's wait_for, which psycopg uses, can lose a cancellation
-            for task in left:
-                task.cancel()
-            _, left = await asyncio.wait(left, timeout=0.2)
+        await end(self.tasks)
         self.tasks.clear()  # their tracebacks hold connections whose opening was cancelled
         await self.kit.bus.stop_serving(0.0)
         for last in self.service.on_stop:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from importlib.resources.abc import Traversable
@@ -30,6 +30,7 @@ from qkit.lease import Lease
 from qkit.migrations import migrate
 from qkit.reconcile import Act, Loop
 from qkit.settings import ServiceSettings
+from qkit.tasks import end
 from qkit.telemetry import Metrics
 from qkit.wakeups import Wakeups
 from qmodel.clock import DomainClock
@@ -199,15 +200,6 @@ async def _until_stopped(
     await asyncio.gather(serving, return_exceptions=True)
     await end(tasks)
     return failed
-
-
-async def end(tasks: Iterable[asyncio.Future[None]]) -> None:
-    """Cancel until they have ended: a library's `wait_for` on Python 3.11 may swallow a cancellation."""
-    running = set(tasks)
-    while running:
-        for task in running:
-            task.cancel()
-        _, running = await asyncio.wait(running, timeout=1.0)
 
 
 def _bus_check(bus: Bus) -> Callable[[], Awaitable[None]]:

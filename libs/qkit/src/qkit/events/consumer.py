@@ -28,6 +28,7 @@ from qkit.events.envelope import Envelope, EventMeta, parse
 from qkit.events.inbox import Position, bury
 from qkit.events.recovery import Key, Recovery
 from qkit.streams import ACK_WAIT_S
+from qkit.tasks import together
 from qkit.telemetry import span
 from qkit.wire import pointer
 from qkit.wiring import durable_of, stream_of
@@ -79,9 +80,7 @@ class Consumer:
 
     async def run(self) -> None:
         """Consume until cancelled. What was fetched and not yet committed is delivered again."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._pull())
-            tasks.create_task(self.recovery.run())
+        await together(self._pull(), self.recovery.run())
 
     async def _pull(self) -> None:
         subscription = await self._bus.jetstream().pull_subscribe_bind(

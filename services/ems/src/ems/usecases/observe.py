@@ -17,6 +17,7 @@ from ems.domain.observation import ActiveAlarm
 from ems.domain.report import Report, Told, of_alarm, of_reading, of_silence
 from ems.ports import DeviceFleet, DeviceStore, ReportStore
 from ems.usecases.audit import Audit
+from qkit.tasks import together
 from qmodel.errors import BellweaveError
 
 _SAMPLE_EVERY = 10
@@ -62,10 +63,7 @@ class Observer:
             self._audit.look()
 
     async def run(self) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._read_on())
-            tasks.create_task(self._listen_on())
-            tasks.create_task(self._audit.run())
+        await together(self._read_on(), self._listen_on(), self._audit.run())
 
     async def _read_on(self) -> None:
         silent_s = 0.0
